@@ -1,0 +1,89 @@
+"""Fakes that are product: use them in your own tests.
+
+`FakeRobot` obeys perfectly, without physics: its tool moves exactly as told. Together with `ManualClock` it runs the
+whole loop in milliseconds:
+
+    clock = ManualClock()
+    robot = FakeRobot(clock)
+    with robot:
+        robot.send(EE_DELTA.still(1.0))
+"""
+
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from core.arrays import Floats, Image
+from core.clock import ManualClock
+from core.errors import DeviceNotConnected
+from core.flow import Observation
+from core.robots import EE_DELTA
+from core.transforms import quat_from_rotvec, quat_multiply
+
+
+class FakeRobot:
+    """A robot that does exactly what it is told, one action a control period.
+
+    Args:
+        clock: Moved forward by `EE_DELTA.dt_s` at each `send`.
+        instruction: Put into every observation.
+        images: Put into every observation, by camera, uint8 (H, W, 3).
+    """
+
+    def __init__(
+        self, clock: ManualClock, *, instruction: str = "do nothing", images: dict[str, Image] | None = None
+    ) -> None:
+        self._clock, self._instruction, self._images = clock, instruction, dict(images or {})
+        self._pos = np.array([0.4, 0.0, 0.3])
+        self._quat = np.array([1.0, 0.0, 0.0, 0.0])
+        self._opening = 1.0
+        self._connected = False
+        self.sent: list[Floats] = []
+        """Every action it was sent."""
+        self.holds = 0
+        """How often it was told to hold."""
+
+    def __enter__(self) -> Self:
+        self._connected = True
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.hold()
+        self._connected = False
+
+    def read(self) -> Observation:
+        """Returns the pose it was last sent to, at the clock's time."""
+        self._require_connected()
+        now = self._clock.now_ns()
+        return Observation(
+            t_ns=now,
+            joint_pos=np.zeros(7),
+            joint_vel=np.zeros(7),
+            tcp_pos_in_base=self._pos,
+            tcp_quat_xyzw_in_base=self._quat,
+            gripper_opening=self._opening,
+            gripper_command=self._opening,
+            images=self._images,
+            image_t_ns=dict.fromkeys(self._images, now),
+            instruction=self._instruction,
+        )
+
+    def send(self, action: Floats) -> Floats:
+        """Moves by `action` (A,), clipped to `EE_DELTA`, and returns what it did."""
+        self._require_connected()
+        sent = EE_DELTA.clip(action)
+        self._pos = self._pos + sent[:3]
+        self._quat = quat_multiply(quat_from_rotvec(sent[3:6]), self._quat)
+        self._opening = float(sent[6])
+        self._clock.advance(EE_DELTA.dt_s)
+        self.sent.append(sent)
+        return sent
+
+    def hold(self) -> None:
+        """Counts the call; a fake never drifts."""
+        self.holds += 1
+
+    def _require_connected(self) -> None:
+        if not self._connected:
+            raise DeviceNotConnected("used before it was connected", device="FakeRobot", remedy="enter it with `with`")
