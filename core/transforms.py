@@ -25,7 +25,7 @@ def quat_multiply(a_xyzw: Floats, b_xyzw: Floats) -> Floats:
 
 def quat_conjugate(q_xyzw: Floats) -> Floats:
     """Returns the inverse rotation, shape (..., 4)."""
-    return q_xyzw * np.array([-1.0, -1.0, -1.0, 1.0])
+    return np.asarray(q_xyzw * np.array([-1.0, -1.0, -1.0, 1.0]), dtype=np.float64)
 
 
 def quat_rotate(q_xyzw: Floats, v: Floats) -> Floats:
