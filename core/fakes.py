@@ -9,8 +9,9 @@ whole loop in milliseconds:
         robot.send(EE_DELTA.still(1.0))
 """
 
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from core.arrays import Floats, Image
 from core.clock import ManualClock
 from core.errors import DeviceNotConnected
 from core.flow import Observation
+from core.ports import ChatAnswer
 from core.robots import EE_DELTA
 from core.transforms import quat_from_rotvec, quat_multiply
 
@@ -87,3 +89,45 @@ class FakeRobot:
     def _require_connected(self) -> None:
         if not self._connected:
             raise DeviceNotConnected("used before it was connected", device="FakeRobot", remedy="enter it with `with`")
+
+
+class FakeChat:
+    """A chat model that says what it was told to, one prepared answer a question.
+
+    Args:
+        answers: What to say, in order: a text, or a whole `ChatAnswer` such as an error. The last one is repeated.
+        polls: How many polls find nothing before the answer is there.
+    """
+
+    def __init__(self, answers: Sequence[str | ChatAnswer], *, polls: int = 0) -> None:
+        self._answers = [ChatAnswer(text=a) if isinstance(a, str) else a for a in answers]
+        self._polls = polls
+        self._left: int | None = None
+        self.prompts: list[str] = []
+        """Every prompt it was asked."""
+        self.images: list[tuple[Image, ...]] = []
+        """The images of every question."""
+        self.schemas: list[Mapping[str, Any]] = []
+        """The schema of every question."""
+
+    @property
+    def model_id(self) -> str:
+        """Always "fake"."""
+        return "fake"
+
+    def submit(self, prompt: str, images: Sequence[Image], schema: Mapping[str, Any]) -> None:
+        """Notes the question; a newer one replaces an older one."""
+        self.prompts.append(prompt)
+        self.images.append(tuple(images))
+        self.schemas.append(schema)
+        self._left = self._polls
+
+    def poll(self) -> ChatAnswer | None:
+        """Returns the prepared answer once, after as many polls as it was told to let pass."""
+        if self._left is None:
+            return None
+        if self._left > 0:
+            self._left -= 1
+            return None
+        self._left = None
+        return self._answers[min(len(self.prompts), len(self._answers)) - 1]
