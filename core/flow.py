@@ -136,6 +136,8 @@ class OperatorInput:
 class Arrived:
     """Every answer a port gave during one tick: with these alone the tick can be computed again."""
 
+    now_ns: int = 0
+    """What the clock said when the tick began [ns]; the only reading of the tick."""
     scene: SceneState | None = None
     chunk: ActionChunk | None = None
     correction: Floats | None = None

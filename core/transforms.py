@@ -89,9 +89,12 @@ class Pose:
 
 
 def unit_quat(name: str, value: Floats) -> Floats:
-    """Returns a checked xyzw quaternion of norm 1 within 1e-3, renormalised."""
+    """Returns a checked xyzw quaternion of norm 1 within 1e-3, renormalised.
+
+    One that is unit to 1e-12 is returned as it is, so that a recorded quaternion comes back bit for bit.
+    """
     q = floats(name, value, (4,))
     norm = float(np.linalg.norm(q))
     if abs(norm - 1.0) > 1e-3:
         raise ContractError(f"{name} has norm {norm:.4f}; expected a unit quaternion in xyzw order")
-    return q if norm == 1.0 else floats(name, q / norm, (4,))
+    return q if abs(norm - 1.0) < 1e-12 else floats(name, q / norm, (4,))
