@@ -1,1 +1,1 @@
-"""sim."""
+"""The xArm cell in MuJoCo: worlds, cameras, tasks, failures, demonstrations, and the simulated robot."""

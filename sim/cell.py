@@ -1,0 +1,337 @@
+"""The cell as a MuJoCo model: xArm 7, parallel gripper, table, and the objects of one task, all of primitive shapes.
+
+Called by `sim.world` (physics) and `sim.cameras` (pictures). Arm links do not collide; hand, fingers, objects and table
+do. Fruit are free bodies; what cannot be grasped (plate, block) stands fixed on the table and is placed by the task.
+
+Link frames, masses, centres of mass and effort limits are UFACTORY's (model 3); link inertias are our estimate, a
+uniform ball of 9 cm radius of gyration each, which the 0.1 kg m^2 of motor inertia outweighs.
+Source: UFACTORY xArm 7 user manual and URDF; UFACTORY xArm Gripper manual (84 mm stroke, 30 N, 0.802 kg).
+"""
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from core.arrays import Floats, Ints
+from core.robots import EE_DELTA
+from core.tasks import ObjectInfo
+from sim.kinematics import HOME_RAD, LINK_POS_M, LINK_ROLL_RAD, TCP_OFFSET_M, XARM7, quat_from_matrix
+
+STROKE_M = 0.084
+"""Opening between the pads at `gripper_opening` 1 [m]."""
+PARKED_M = np.array([0.45, 0.9, -0.5])
+"""Where absent objects wait, below the table [m]."""
+SUBSTEPS = 10
+"""Physics steps in one control period."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraPlace:
+    """Where a camera is bolted on, and what it looks at."""
+
+    name: str
+    mount: str
+    """"base" or "tcp"."""
+    pos: tuple[float, float, float]
+    """In its mount [m]."""
+    look_at: tuple[float, float, float]
+    """Point in the middle of the image, in its mount [m]."""
+    up: tuple[float, float, float]
+    """Direction, in its mount, that is up in the image."""
+    fovy_rad: float
+    """Vertical field of view; images are square [rad]."""
+
+
+CAMERAS = (
+    CameraPlace(
+        name="front", mount="base", pos=(1.12, 0.0, 0.80), look_at=(0.40, 0.0, 0.09), up=(0, 0, 1), fovy_rad=0.80
+    ),
+    CameraPlace(
+        name="wrist", mount="tcp", pos=(0.075, 0.0, -0.135), look_at=(0.02, 0.0, 0.03), up=(1, 0, 0), fovy_rad=1.30
+    ),
+)
+"""The fixed camera faces the arm from beyond the table; the wrist camera rides on the hand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhysicsSettings:
+    """Time step, integrator and solver; the defaults are those that hold a grasp (tests/unit/test_sim_grasp.py)."""
+
+    integrator: mujoco.mjtIntegrator = mujoco.mjtIntegrator.mjINT_DISCRETE
+    iterations: int = 50
+    """Solver iterations at most."""
+    ls_iterations: int = 50
+    """Line-search iterations at most; 10 makes fruit shoot out of the hand."""
+    impratio: float = 10.0
+    """Stiffness of friction against that of the normal force."""
+    fruit_condim: int = 6
+    """Contact dimensions of fruit: 6 resists spinning and rolling."""
+
+
+MASS_KG = np.array([2.382, 1.869, 1.6383, 1.7269, 1.3203, 1.325, 0.17])
+COM_M = 1e-3 * np.array(
+    [
+        [-0.2, 29.05, -12.33],
+        [0.22, -128.56, 17.35],
+        [46.6, -24.63, -7.68],
+        [70.47, -115.75, 12.0],
+        [-0.32, 16.04, -26.0],
+        [64.69, 32.78, 21.41],
+        [0.0, -6.77, -10.98],
+    ]
+)
+GYRATION_M = 0.09
+ARMATURE = 0.1
+"""Motor inertia seen at a joint [kg m^2]."""
+EFFORT_NM = np.array([50.0, 50.0, 30.0, 30.0, 30.0, 20.0, 20.0])
+KP = np.array([2500.0, 2500.0, 1500.0, 1500.0, 1500.0, 1000.0, 1000.0])
+"""Servo stiffness [N m/rad]; softer values lag 0.1 s behind."""
+KV = np.array([120.0, 120.0, 70.0, 70.0, 70.0, 40.0, 40.0])
+"""Servo damping [N m s/rad]."""
+
+GRIP_N = 20.0
+"""Largest force of one pad [N]; the gripper is rated 30 N."""
+GRIP_KP = 800.0
+"""Gripper stiffness [N/m of opening]."""
+FINGER_DAMPING = 60.0
+"""[N s/m]; the full stroke then takes about a quarter of a second."""
+PAD_FRICTION = (1.0, 0.02, 0.002)
+FRUIT_FRICTION = (1.0, 0.02, 0.002)
+"""Sliding (dimensionless), torsional and rolling [m]."""
+FRUIT_DENSITY = 1000.0
+"""[kg/m^3]."""
+FRUIT_DAMPING = 0.0008
+"""Of the free joint, air and skin [N s/m, N m s/rad]."""
+
+_WHITE, _GREY, _DARK = [0.92, 0.92, 0.93, 1.0], [0.62, 0.64, 0.66, 1.0], [0.16, 0.16, 0.17, 1.0]
+_TABLE, _FLOOR = [0.80, 0.76, 0.69, 1.0], [0.35, 0.36, 0.38, 1.0]
+_SHELLS: tuple[tuple[tuple[float, ...], float], ...] = (
+    ((0, 0, -0.15, 0, 0, 0.0), 0.055),
+    ((0, 0, 0, 0, -0.20, 0), 0.052),
+    ((0, 0, 0.0, 0.0525, 0, 0), 0.052),
+    ((0, 0, 0, 0.0775, -0.20, 0), 0.048),
+    ((0.0, -0.14, 0, 0, 0, 0), 0.045),
+    ((0, 0, 0, 0.076, 0.03, 0), 0.044),
+    ((0, 0, -0.04, 0, 0, -0.012), 0.038),
+)
+"""Capsule of each link for the eye: from, to (link frame) and radius [m]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A compiled cell and where to find things in its state."""
+
+    model: mujoco.MjModel
+    objects: tuple[ObjectInfo, ...]
+    free_qpos: Ints
+    """First position index of each object's free joint, -1 for a fixed one, shape (O,)."""
+    free_qvel: Ints
+    """First velocity index, -1 for a fixed one, shape (O,)."""
+    mocap: Ints
+    """Index among the placed (fixed) bodies, -1 for a free one, shape (O,)."""
+    material_geoms: Ints
+    """Geometries whose friction the domain scales: objects and finger pads."""
+    object_bodies: Ints
+    """Bodies whose mass the domain scales."""
+    touch: slice
+    """Sensor values [N]: net contact force of the hand with the table, then with each object, 3 each."""
+    pads: slice
+    """Sensor values: number of contacts of the left, then the right pad with each object (2 * O)."""
+
+
+def build_cell(objects: tuple[ObjectInfo, ...], settings: PhysicsSettings | None = None) -> Cell:
+    """Compiles the cell with `objects` on its table.
+
+    Args:
+        objects: What the task needs; graspable ones move freely, the others are placed.
+        settings: Physics settings, the gated ones when None.
+    """
+    settings = settings or PhysicsSettings()
+    spec = mujoco.MjSpec()
+    _options(spec, settings)
+    _room(spec)
+    flange = _arm(spec)
+    _gripper(spec, flange)
+    for thing in objects:
+        _object(spec, thing, settings)
+    _actuators(spec)
+    _sensors(spec, objects)
+    return _indexed(spec.compile(), objects)
+
+
+def _options(spec: mujoco.MjSpec, settings: PhysicsSettings) -> None:
+    spec.modelname = "regrasp_cell"
+    spec.compiler.degree = False
+    option = spec.option
+    option.timestep = EE_DELTA.dt_s / SUBSTEPS
+    option.integrator = settings.integrator
+    option.iterations, option.ls_iterations = settings.iterations, settings.ls_iterations
+    option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    option.impratio = settings.impratio
+    option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
+    spec.visual.quality.shadowsize = 0
+    spec.visual.quality.offsamples = 0
+    spec.visual.quality.numslices, spec.visual.quality.numstacks = 20, 12
+    spec.visual.global_.offwidth = spec.visual.global_.offheight = 640
+    spec.visual.map.znear, spec.visual.map.zfar = 0.01, 4.0
+    spec.stat.extent, spec.stat.center = 1.0, [0.4, 0.0, 0.2]
+    light = spec.visual.headlight
+    light.ambient, light.diffuse, light.specular = [0.50] * 3, [0.25] * 3, [0.0] * 3
+
+
+def _room(spec: mujoco.MjSpec) -> None:
+    world = spec.worldbody
+    world.add_light(
+        name="lamp", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=[0.6, 0.4, 2.0], dir=[-0.25, -0.2, -1.0],
+        diffuse=[0.45] * 3, ambient=[0.0] * 3, specular=[0.1] * 3, castshadow=False,
+    )  # fmt: skip
+    world.add_geom(
+        name="table", type=mujoco.mjtGeom.mjGEOM_BOX, pos=[0.35, 0, -0.02], size=[0.50, 0.60, 0.02], rgba=_TABLE,
+        friction=list(FRUIT_FRICTION), condim=3,
+    )  # fmt: skip
+    world.add_geom(
+        name="floor", type=mujoco.mjtGeom.mjGEOM_BOX, pos=[0.35, 0, -0.8], size=[2.0, 2.0, 0.02], rgba=_FLOOR, condim=3
+    )
+
+
+def _arm(spec: mujoco.MjSpec) -> mujoco.MjsBody:
+    body = spec.worldbody.add_body(name="link_base")
+    _shell(body, "base", (0, 0, 0.0, 0, 0, 0.10), 0.06, _GREY)
+    for i, (pos, roll) in enumerate(zip(LINK_POS_M, LINK_ROLL_RAD, strict=True)):
+        body = body.add_body(name=f"link{i + 1}", pos=pos, quat=[np.cos(roll / 2), np.sin(roll / 2), 0, 0], gravcomp=1)
+        body.mass, body.ipos, body.explicitinertial = MASS_KG[i], COM_M[i], True
+        body.inertia = np.full(3, MASS_KG[i] * GYRATION_M**2)
+        body.add_joint(
+            name=f"joint{i + 1}", type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1], armature=ARMATURE,
+            range=[XARM7.joint_low[i], XARM7.joint_high[i]], limited=True,
+        )  # fmt: skip
+        ends, radius = _SHELLS[i]
+        _shell(body, f"link{i + 1}", ends, radius, _WHITE if i % 2 == 0 else _GREY)
+    return body
+
+
+def _shell(body: mujoco.MjsBody, name: str, ends: tuple[float, ...], radius: float, rgba: list[float]) -> None:
+    body.add_geom(
+        name=f"{name}_shell", type=mujoco.mjtGeom.mjGEOM_CAPSULE, fromto=ends, size=[radius, 0, 0], rgba=rgba,
+        contype=0, conaffinity=0, mass=0,
+    )  # fmt: skip
+
+
+def _gripper(spec: mujoco.MjSpec, flange: mujoco.MjsBody) -> None:
+    hand = flange.add_body(name="hand", gravcomp=1)
+    hand.mass, hand.ipos, hand.explicitinertial = 0.702, [0, 0, 0.048], True
+    hand.inertia = [8e-4, 6e-4, 6e-4]
+    box = mujoco.mjtGeom.mjGEOM_BOX
+    hand.add_geom(name="palm", type=box, pos=[0, 0, 0.055], size=[0.028, 0.052, 0.050], rgba=_DARK, condim=3)
+    for place in CAMERAS:
+        parent, offset = (hand, [0, 0, TCP_OFFSET_M]) if place.mount == "tcp" else (spec.worldbody, [0, 0, 0])
+        turn = camera_axes(place) * [1.0, -1.0, -1.0]
+        parent.add_camera(
+            name=place.name, pos=np.add(place.pos, offset), quat=quat_from_matrix(turn)[[3, 0, 1, 2]],
+            fovy=np.degrees(place.fovy_rad),
+        )  # fmt: skip
+    hand.add_site(name="tcp", pos=[0, 0, TCP_OFFSET_M], size=[0.004] * 3, group=4)
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        finger = hand.add_body(name=f"{side}_finger", pos=[0, 0, TCP_OFFSET_M], gravcomp=1)
+        finger.mass, finger.explicitinertial, finger.inertia = 0.05, True, [4e-5, 4e-5, 2e-5]
+        finger.add_joint(
+            name=f"{side}_slide", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, sign, 0], range=[0, STROKE_M / 2],
+            limited=True, damping=[FINGER_DAMPING, 0, 0], armature=0.1,
+        )  # fmt: skip
+        finger.add_geom(
+            name=f"{side}_pad", type=box, pos=[0, sign * 0.006, -0.006], size=[0.012, 0.006, 0.018], rgba=_GREY,
+            friction=list(PAD_FRICTION), condim=4, priority=0,
+        )  # fmt: skip
+        finger.add_geom(
+            name=f"{side}_rod", type=box, pos=[0, sign * 0.011, -0.045], size=[0.010, 0.005, 0.024], rgba=_DARK,
+            condim=3,
+        )  # fmt: skip
+    spec.add_equality(
+        name="fingers_mirror", type=mujoco.mjtEq.mjEQ_JOINT, name1="left_slide", name2="right_slide",
+        data=[0, 1, *[0] * 10],
+    )  # fmt: skip
+    opening = spec.add_tendon(name="opening")
+    opening.wrap_joint("left_slide", 1.0)
+    opening.wrap_joint("right_slide", 1.0)
+
+
+def camera_axes(place: CameraPlace) -> Floats:
+    """Returns OpenCV's camera axes (right, down, forward) as columns, in the camera's mount, shape (3, 3)."""
+    forward = np.subtract(place.look_at, place.pos)
+    forward = forward / np.linalg.norm(forward)
+    right = np.cross(forward, place.up)
+    right = right / np.linalg.norm(right)
+    return np.stack([right, np.cross(forward, right), forward], axis=1)
+
+
+def _object(spec: mujoco.MjSpec, thing: ObjectInfo, settings: PhysicsSettings) -> None:
+    body = spec.worldbody.add_body(name=thing.name, pos=PARKED_M, mocap=not thing.graspable)
+    shape = {
+        "sphere": mujoco.mjtGeom.mjGEOM_SPHERE, "disc": mujoco.mjtGeom.mjGEOM_CYLINDER, "box": mujoco.mjtGeom.mjGEOM_BOX
+    }[thing.shape]  # fmt: skip
+    size = [thing.size_m[0], thing.size_m[2], 0.0] if thing.shape == "disc" else list(thing.size_m)
+    body.add_geom(
+        name=f"{thing.name}_geom", type=shape, size=size, rgba=[*thing.rgb, 1.0], density=FRUIT_DENSITY,
+        friction=list(FRUIT_FRICTION), condim=settings.fruit_condim if thing.graspable else 3,
+    )  # fmt: skip
+    if thing.graspable:
+        body.add_joint(
+            name=f"{thing.name}_free", type=mujoco.mjtJoint.mjJNT_FREE, damping=[FRUIT_DAMPING] * 3, armature=0.0
+        )
+
+
+def _actuators(spec: mujoco.MjSpec) -> None:
+    for i in range(7):
+        servo = spec.add_actuator(name=f"servo{i + 1}", target=f"joint{i + 1}", trntype=mujoco.mjtTrn.mjTRN_JOINT)
+        servo.set_to_position(kp=KP[i], kv=KV[i])
+        servo.forcerange, servo.forcelimited = [-EFFORT_NM[i], EFFORT_NM[i]], True
+    grip = spec.add_actuator(name="grip", target="opening", trntype=mujoco.mjtTrn.mjTRN_TENDON)
+    grip.set_to_position(kp=GRIP_KP, kv=0.0)
+    grip.forcerange, grip.forcelimited = [-GRIP_N, GRIP_N], True
+    grip.ctrlrange, grip.ctrllimited = [0.0, STROKE_M], True
+
+
+def _sensors(spec: mujoco.MjSpec, objects: tuple[ObjectInfo, ...]) -> None:
+    """Net force of the hand with the table and every object, then touches of each pad with every object."""
+    subtree, geom = mujoco.mjtObj.mjOBJ_XBODY, mujoco.mjtObj.mjOBJ_GEOM
+    force, found, net = 1 << 1, 1 << 0, 3
+    for other in ("table", *(f"{o.name}_geom" for o in objects)):
+        spec.add_sensor(
+            name=f"hand_{other}", type=mujoco.mjtSensor.mjSENS_CONTACT, objtype=subtree, objname="hand",
+            reftype=geom, refname=other, intprm=[force, net, 1],
+        )  # fmt: skip
+    for side in ("left", "right"):
+        for o in objects:
+            spec.add_sensor(
+                name=f"{side}_{o.name}", type=mujoco.mjtSensor.mjSENS_CONTACT, objtype=geom, objname=f"{side}_pad",
+                reftype=geom, refname=f"{o.name}_geom", intprm=[found, 0, 1],
+            )  # fmt: skip
+
+
+def _indexed(model: mujoco.MjModel, objects: tuple[ObjectInfo, ...]) -> Cell:
+    names = [o.name for o in objects]
+    joints = [mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, f"{n}_free") for n in names]
+    bodies = np.array([model.body(n).id for n in names])
+    geoms = [model.geom(f"{n}_geom").id for n in names]
+    pads = [model.geom(f"{side}_pad").id for side in ("left", "right")]
+    forces = 3 * (1 + len(names))
+    return Cell(
+        model=model,
+        objects=objects,
+        free_qpos=np.array([model.jnt_qposadr[j] if j >= 0 else -1 for j in joints], dtype=np.int64),
+        free_qvel=np.array([model.jnt_dofadr[j] if j >= 0 else -1 for j in joints], dtype=np.int64),
+        mocap=np.array(model.body_mocapid[bodies], dtype=np.int64),
+        material_geoms=np.array(geoms + pads, dtype=np.int64),
+        object_bodies=bodies.astype(np.int64),
+        touch=slice(0, forces),
+        pads=slice(forces, forces + 2 * len(names)),
+    )
+
+
+def home_qpos(cell: Cell) -> Floats:
+    """Returns generalised positions with the arm at home, the gripper open and free objects parked, shape (nq,)."""
+    qpos = np.array(cell.model.qpos0)
+    qpos[:7] = HOME_RAD
+    qpos[7:9] = STROKE_M / 2
+    return qpos

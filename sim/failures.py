@@ -1,0 +1,192 @@
+"""Injectors: each makes one failure happen, at the moment and in the way that the failure is known for.
+
+Called by `sim.world` when a failure is armed in a world. An injector looks only at ground truth and at the action about
+to be taken; it answers with a `Disturbance`, which the world applies at once.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.arrays import Bools, Floats
+from core.failures import FailureMode
+from core.scene import ROLES
+from core.tasks import TaskInfo
+from sim.task import Blow, Cue, Disturbance, Facts, Injector
+
+CLOSING = 0.5
+"""A commanded opening below this closes the hand."""
+NEAR_M = 0.03
+"""The hand is at an object when its tool centre point is this close [m]."""
+LIFT_M = 0.07
+"""Height of the target's centre above the plate's centre that counts as lifted [m]."""
+TABLE_LOW_M, TABLE_HIGH_M = np.array([0.27, -0.34]), np.array([0.62, 0.34])
+"""What the arm reaches comfortably, x and y [m]."""
+HAND_HALF_M = 0.075
+"""Room the hand and what it holds need on each side of its centre [m]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissedGrasp:
+    """As the fingers close on the target, it slips out sideways and comes to rest nearby."""
+
+    unit: str = "m"
+    """How far it slips."""
+    default: float = 0.07
+
+    def due(self, cue: Cue) -> Bools:
+        """Returns where the hand closes on the target, shape (N,)."""
+        return _closing_on_target(cue)
+
+    def strike(self, facts: Facts, blow: Blow) -> Disturbance | None:
+        """Moves the target by `strength` [m] where there is room for it and for the hand."""
+        target = _role(facts, blow.i, "target")
+        pos = facts.state.object_pos_in_base[blow.i]
+        heading = blow.rng.uniform(0.0, 2 * np.pi) + np.arange(16) * np.pi / 8
+        spots = pos[target, :2] + blow.strength * np.stack([np.cos(heading), np.sin(heading)], axis=1)
+        free = _inside(spots) & _clear(
+            spots, pos, {_role(facts, blow.i, "distractor"): 0.10, _role(facts, blow.i, "goal"): 0.15}
+        )
+        return Disturbance(place={target: np.append(spots[free][0], pos[target, 2])}) if free.any() else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """On the way to the plate the hand opens by itself and the target flies off sideways."""
+
+    unit: str = "m/s"
+    """Horizontal speed of the target as it leaves the hand."""
+    default: float = 0.3
+    open_steps: int = 6
+    """Control steps for which the hand stays open."""
+
+    def due(self, cue: Cue) -> Bools:
+        """Returns where the target is carried and not yet over the plate, shape (N,)."""
+        gap = np.linalg.norm((cue.facts.state.of("target") - cue.facts.state.of("goal"))[:, :2], axis=1)
+        return np.asarray(_carried(cue.facts) & (gap > 0.12))
+
+    def strike(self, facts: Facts, blow: Blow) -> Disturbance | None:
+        """Opens the hand and throws the target at `strength` [m/s], back towards the middle of the table or beside."""
+        target = _role(facts, blow.i, "target")
+        inward = TABLE_LOW_M + 0.5 * (TABLE_HIGH_M - TABLE_LOW_M) - facts.state.object_pos_in_base[blow.i, target, :2]
+        heading = np.arctan2(inward[1], inward[0]) + blow.rng.uniform(-1.2, 1.2)
+        velocity = blow.strength * np.array([np.cos(heading), np.sin(heading), 0.0])
+        return Disturbance(kick={target: velocity}, open_steps=self.open_steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetMoved:
+    """While the target is carried, the plate is taken to a part of the table where it never was before."""
+
+    plate_low: Floats
+    """Corner of the zone where plates start, x and y [m]."""
+    plate_high: Floats
+    unit: str = "m"
+    """How far beyond the near (low y) edge of the plates' zone it ends up."""
+    default: float = 0.25
+
+    def due(self, cue: Cue) -> Bools:
+        """Returns where the target is carried, shape (N,)."""
+        return _carried(cue.facts)
+
+    def strike(self, facts: Facts, blow: Blow) -> Disturbance | None:
+        """Moves the plate to y = the zone's lower edge minus `strength` [m], clear of the other fruit."""
+        goal, distractor = _role(facts, blow.i, "goal"), _role(facts, blow.i, "distractor")
+        pos = facts.state.object_pos_in_base[blow.i]
+        x = blow.rng.permutation(np.linspace(0.32, 0.58, 14))
+        spots = np.stack([x, np.full_like(x, self.plate_low[1] - blow.strength)], axis=1)
+        free = _clear(spots, pos, {distractor: 0.14})
+        return Disturbance(place={goal: np.append(spots[free][0], pos[goal, 2])}) if free.any() else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrongObject:
+    """As the fingers close on the target, somebody swaps the two fruits: the hand closes on the wrong one."""
+
+    unit: str = "share of the way"
+    """How far the target is moved towards where the other fruit was; 1 swaps them exactly."""
+    default: float = 1.0
+
+    def due(self, cue: Cue) -> Bools:
+        """Returns where the hand closes on the target, shape (N,)."""
+        return _closing_on_target(cue)
+
+    def strike(self, facts: Facts, blow: Blow) -> Disturbance | None:
+        """Puts the other fruit into the hand and the target `strength` of the way to where that one was."""
+        target, other = _role(facts, blow.i, "target"), _role(facts, blow.i, "distractor")
+        pos = facts.state.object_pos_in_base[blow.i]
+        to = pos[target] + blow.strength * (pos[other] - pos[target])
+        rise = np.array([0.0, 0.0, pos[other, 2] - pos[target, 2]])
+        return Disturbance(place={target: np.append(to[:2], pos[target, 2]), other: pos[target] + rise})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collision:
+    """While the target is carried, a block is set across the way from hand to plate."""
+
+    unit: str = "share of the way"
+    """Where the block stands between hand (0) and plate (1)."""
+    default: float = 0.5
+    half_height_m: float = 0.10
+
+    def due(self, cue: Cue) -> Bools:
+        """Returns where the target is carried, shape (N,)."""
+        return _carried(cue.facts)
+
+    def strike(self, facts: Facts, blow: Blow) -> Disturbance | None:
+        """Stands the block across the straight way, as near to `strength` of it as there is room."""
+        block, goal, distractor = (_role(facts, blow.i, r) for r in ("obstacle", "goal", "distractor"))
+        pos, hand = facts.state.object_pos_in_base[blow.i], facts.state.tcp_pos_in_base[blow.i]
+        way = pos[goal, :2] - hand[:2]
+        length = float(np.linalg.norm(way))
+        shares = np.linspace(0.0, 1.0, 41)
+        spots = hand[:2] + shares[:, None] * way
+        room = (shares * length > HAND_HALF_M + 0.02) & ((1 - shares) * length > 0.11)
+        free = room & _clear(spots, pos, {distractor: 0.10})
+        if not free.any():
+            return None
+        best = np.flatnonzero(free)[np.argmin(np.abs(shares[free] - blow.strength))]
+        centre = np.append(spots[best], pos[goal, 2] - 0.006 + self.half_height_m)
+        return Disturbance(place={block: centre}, yaw={block: float(np.arctan2(way[1], way[0]))})
+
+
+def fruit_injectors(info: TaskInfo, plate_low: Floats, plate_high: Floats) -> dict[FailureMode, Injector]:
+    """Returns the injectors of the fruit task.
+
+    Args:
+        info: The task.
+        plate_low: Corner of the zone where plates start, x and y [m].
+        plate_high: The other corner [m].
+    """
+    block = next(o for o in info.objects if o.name == info.obstacle)
+    return {
+        FailureMode.MISSED_GRASP: MissedGrasp(),
+        FailureMode.DROP: Drop(),
+        FailureMode.TARGET_MOVED: TargetMoved(plate_low=plate_low, plate_high=plate_high),
+        FailureMode.WRONG_OBJECT: WrongObject(),
+        FailureMode.COLLISION: Collision(half_height_m=float(block.size_m[2])),
+    }
+
+
+def _role(facts: Facts, i: int, role: str) -> int:
+    return int(facts.state.roles[i, ROLES.index(role)])
+
+
+def _closing_on_target(cue: Cue) -> Bools:
+    state = cue.facts.state
+    near = np.linalg.norm(state.tcp_pos_in_base - state.of("target"), axis=1) < NEAR_M
+    return np.asarray(near & (cue.actions[:, 6] < CLOSING))
+
+
+def _carried(facts: Facts) -> Bools:
+    return np.asarray(facts.held() & ((facts.state.of("target") - facts.state.of("goal"))[:, 2] > LIFT_M))
+
+
+def _inside(spots: Floats) -> Bools:
+    return np.asarray(((spots > TABLE_LOW_M) & (spots < TABLE_HIGH_M)).all(axis=1))
+
+
+def _clear(spots: Floats, pos: Floats, keep_m: dict[int, float]) -> Bools:
+    """Returns which spots (M, 2) keep the given distances [m] from the objects at `pos` (O, 3)."""
+    clear = [np.linalg.norm(spots - pos[o, :2], axis=1) > d for o, d in keep_m.items()]
+    return np.asarray(np.logical_and.reduce(clear))

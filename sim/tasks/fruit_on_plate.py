@@ -1,0 +1,200 @@
+"""Put the fruit that the instruction names on the plate; the other fruit is not to be mistaken for it.
+
+Made of: what the task is called and how it is told (`INFO`, `training_instructions`), how episodes start (`scene`),
+when it is done (`success`, `subgoals`), what can go wrong (`injectors`). The demonstrator is `sim.tasks.fruit_expert`.
+"""
+
+from collections.abc import Mapping
+from itertools import product
+from types import MappingProxyType
+
+import numpy as np
+
+from core.arrays import Bools, Floats
+from core.failures import FailureMode
+from core.recovery import RecoveryStage
+from core.scene import ROLES, SceneRoles
+from core.tasks import ObjectInfo, TaskInfo
+from sim.cell import PARKED_M
+from sim.failures import fruit_injectors
+from sim.task import Facts, Injector, Scene, Wording
+
+APPLE = ObjectInfo(
+    name="apple",
+    words=("red apple", "red fruit", "red one"),
+    shape="sphere",
+    size_m=np.full(3, 0.032),
+    rgb=np.array([0.82, 0.07, 0.07]),
+    graspable=True,
+)
+LEMON = ObjectInfo(
+    name="lemon",
+    words=("yellow lemon", "yellow fruit", "yellow one"),
+    shape="sphere",
+    size_m=np.full(3, 0.030),
+    rgb=np.array([0.95, 0.85, 0.08]),
+    graspable=True,
+)
+PLATE = ObjectInfo(
+    name="plate",
+    words=("dish",),
+    shape="disc",
+    size_m=np.array([0.085, 0.085, 0.006]),
+    rgb=np.array([0.10, 0.28, 0.85]),
+    graspable=False,
+)
+BLOCK = ObjectInfo(
+    name="block",
+    words=("block",),
+    shape="box",
+    size_m=np.array([0.02, 0.06, 0.10]),
+    rgb=np.array([0.62, 0.10, 0.66]),
+    graspable=False,
+)
+
+INFO = TaskInfo(
+    name="fruit_on_plate",
+    objects=(APPLE, LEMON, PLATE, BLOCK),
+    goal="plate",
+    obstacle="block",
+    templates=(
+        "put the {target} on the {goal}",
+        "place the {target} on the {goal}",
+        "move the {target} onto the {goal}",
+        "pick up the {target} and put it on the {goal}",
+        "onto the {goal} with the {target}",
+        "the {target} goes on the {goal}",
+        "take the {target} and place it onto the {goal}",
+        "on the {goal} put the {target}",
+        "set the {target} down on the {goal}",
+        "please move the {target} to the {goal}",
+        "pick the {target} and place it on the {goal}",
+        "onto the {goal} move the {target}",
+    ),
+    stages=(
+        RecoveryStage.RETREAT,
+        RecoveryStage.APPROACH,
+        RecoveryStage.ALIGN,
+        RecoveryStage.GRASP,
+        RecoveryStage.LIFT,
+        RecoveryStage.TRANSPORT,
+        RecoveryStage.PLACE,
+        RecoveryStage.RELEASE,
+    ),
+    modes=(
+        FailureMode.MISSED_GRASP,
+        FailureMode.DROP,
+        FailureMode.TARGET_MOVED,
+        FailureMode.WRONG_OBJECT,
+        FailureMode.COLLISION,
+    ),
+    episode_steps=240,
+)
+
+FRUIT_LOW_M, FRUIT_HIGH_M = np.array([0.32, -0.26]), np.array([0.56, 0.04])
+"""Where fruit starts, x and y [m]."""
+PLATE_LOW_M, PLATE_HIGH_M = np.array([0.38, 0.13]), np.array([0.54, 0.26])
+"""Where the plate starts; the demonstrations never show it elsewhere [m]."""
+FRUIT_APART_M = 0.12
+"""Smallest distance between the fruits' centres: the open hand fits between."""
+PLATE_APART_M = 0.22
+"""Smallest distance from a fruit's to the plate's centre: the block fits between."""
+ON_PLATE_M = 0.075
+"""A fruit whose centre is nearer than this to the plate's centre, and rests on it, is on the plate."""
+HEIGHT_SLACK_M = 0.006
+RETREAT_M = 0.07
+LIFTED_M = 0.05
+"""Height of the fruit's underside above the table that counts as lifted."""
+
+
+def training_instructions() -> tuple[str, ...]:
+    """Returns every instruction the demonstrations use: the first half of the templates, all but "... one" as names."""
+    return _worded(INFO.templates[: len(INFO.templates) // 2], hold_out="one")
+
+
+def paraphrases() -> tuple[str, ...]:
+    """Returns the instructions held out of training: the other templates, and the phrases "red one", "yellow one"."""
+    seen = set(training_instructions())
+    return tuple(text for text in _worded(INFO.templates, hold_out="") if text not in seen)
+
+
+def _worded(templates: tuple[str, ...], hold_out: str) -> tuple[str, ...]:
+    fruits = [w for o in (APPLE, LEMON) for w in (o.name, *o.words) if not hold_out or not w.endswith(hold_out)]
+    goals = (PLATE.name, *PLATE.words)
+    return tuple(t.format(target=fruit, goal=goal) for t, fruit, goal in product(templates, fruits, goals))
+
+
+class FruitOnPlate:
+    """The task; implements `sim.task.Task`."""
+
+    def __init__(self) -> None:
+        self._radius = np.array([o.size_m[2] for o in INFO.objects])
+        self._injectors = fruit_injectors(INFO, PLATE_LOW_M, PLATE_HIGH_M)
+        wordings = {"training": training_instructions(), "paraphrases": paraphrases()}
+        self._instructions = {**wordings, "all": wordings["training"] + wordings["paraphrases"]}
+
+    @property
+    def info(self) -> TaskInfo:
+        """What may be known of it without the simulator."""
+        return INFO
+
+    @property
+    def subgoal_names(self) -> tuple[str, ...]:
+        """Sub-goals of the Q-score, each worth the same."""
+        return ("reached", "grasped", "lifted", "over_plate", "placed", "retreated")
+
+    @property
+    def injectors(self) -> Mapping[FailureMode, Injector]:
+        """How each failure is made to happen."""
+        return MappingProxyType(self._injectors)
+
+    def scene(self, rng: np.random.Generator, wording: Wording) -> Scene:
+        """Returns a random start: two fruits, a plate, no block, and one of the instructions of `wording`."""
+        apple, lemon, plate = _apart(rng)
+        centres = np.array([[*apple, APPLE.size_m[2]], [*lemon, LEMON.size_m[2]], [*plate, PLATE.size_m[2]], PARKED_M])
+        target = ("apple", "lemon")[int(rng.integers(2))]
+        told = [text for text in self._instructions[wording] if INFO.roles(text).target == target]
+        instruction = told[int(rng.integers(len(told)))]
+        return Scene(object_pos_in_base=centres, roles=INFO.roles(instruction), instruction=instruction)
+
+    def subgoals(self, facts: Facts) -> Bools:
+        """Returns which sub-goals hold now, shape (N, 6)."""
+        state = facts.state
+        target, plate = state.of("target"), state.of("goal")
+        held, placed = facts.held(), self._placed(facts)
+        table = plate[:, 2] - PLATE.size_m[2]
+        lifted = held & (target[:, 2] - self._target_radius(facts) - table > LIFTED_M)
+        over = lifted & (np.linalg.norm((target - plate)[:, :2], axis=1) < ON_PLATE_M)
+        reached = np.linalg.norm(state.tcp_pos_in_base - target, axis=1) < 0.03
+        return np.stack([reached, held, lifted, over, placed, self.success(facts)], axis=1)
+
+    def success(self, facts: Facts) -> Bools:
+        """Returns whether the named fruit rests on the plate, let go, with the gripper more than 7 cm away, (N,)."""
+        away = np.linalg.norm(facts.state.tcp_pos_in_base - facts.state.of("target"), axis=1) > RETREAT_M
+        rows = np.arange(len(away))
+        slow = facts.object_speed[rows, facts.state.roles[:, 0]] < 0.05
+        return np.asarray(self._placed(facts) & ~facts.held() & away & slow)
+
+    def _placed(self, facts: Facts) -> Bools:
+        target, plate = facts.state.of("target"), facts.state.of("goal")
+        height = target[:, 2] - plate[:, 2] - PLATE.size_m[2] - self._target_radius(facts)
+        near = np.linalg.norm((target - plate)[:, :2], axis=1) < ON_PLATE_M
+        return np.asarray(near & (np.abs(height) < HEIGHT_SLACK_M))
+
+    def _target_radius(self, facts: Facts) -> Floats:
+        return np.asarray(self._radius[facts.state.roles[:, ROLES.index("target")]])
+
+
+def _apart(rng: np.random.Generator) -> Floats:
+    """Returns x and y of apple, lemon and plate, shape (3, 2) [m]."""
+    while True:
+        apple, lemon = rng.uniform(FRUIT_LOW_M, FRUIT_HIGH_M, (2, 2))
+        plate = rng.uniform(PLATE_LOW_M, PLATE_HIGH_M)
+        clear = min(np.linalg.norm(apple - plate), np.linalg.norm(lemon - plate)) > PLATE_APART_M
+        if clear and np.linalg.norm(apple - lemon) > FRUIT_APART_M:
+            return np.array([apple, lemon, plate])
+
+
+def roles_of(instruction: str) -> SceneRoles:
+    """Returns who is who in `instruction`; raises `ConfigError` when it names no fruit, or both."""
+    return INFO.roles(instruction)

@@ -1,0 +1,333 @@
+"""N cells with one task in them, stepped together on MuJoCo's batch: the simulator's door (`core.ports.World`).
+
+Called by training, evaluation, demonstrations and the simulated robot. No reward, no policy in here. Letters: N worlds,
+O objects, G sub-goals.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import mujoco
+import mujoco.batch
+import numpy as np
+
+from core.arrays import Floats, Ints
+from core.errors import ContractError, unknown_name
+from core.robots import EE_DELTA
+from core.scene import ROLES, SceneRoles
+from core.worlds import DomainParams, Injection, WorldSnapshot, WorldState
+from sim.cell import STROKE_M, SUBSTEPS, Cell, PhysicsSettings, build_cell, home_qpos
+from sim.controller import Controller, latency_steps
+from sim.domain import DomainFields
+from sim.kinematics import forward
+from sim.memory import Memory
+from sim.rows import put_row, take_row
+from sim.task import Blow, Cue, Disturbance, Facts, Task, Wording
+
+START_NOISE_RAD = 0.02
+"""Each joint starts this far from home at most [rad]."""
+_STATE = ("time", "qpos", "qvel", "qacc_warmstart", "ctrl", "mocap_pos", "mocap_quat")
+"""All of the integration state that this model has."""
+
+
+class BatchWorld:
+    """N worlds of one task; implements `core.ports.World`.
+
+    Args:
+        task: The task.
+        n: Number of worlds.
+        threads: Threads that step them; results do not depend on it.
+        wording: Which instructions episodes draw from.
+        settings: Physics settings, the gated ones when None.
+    """
+
+    def __init__(
+        self, task: Task, n: int, *, threads: int = 1, wording: Wording = "all", settings: PhysicsSettings | None = None
+    ) -> None:
+        self._task, self._n, self._wording = task, n, wording
+        self._cell = build_cell(task.info.objects, settings)
+        self._batch = mujoco.batch.Batch(self._cell.model, n, threads)
+        self._fields = {name: self._batch.bind(name) for name in _STATE}
+        self._physics = [self._fields[name] for name in _STATE]
+        self._domain = DomainFields(self._batch, self._cell)
+        self._latency = np.zeros(n, dtype=np.int64)
+        self._controller = Controller.blank(n)
+        self._scenes = [SceneRoles(target="")] * n
+        self._instructions = [""] * n
+        self._roles = np.full((n, len(ROLES)), -1, dtype=np.int64)
+        self._names = tuple(o.name for o in task.info.objects)
+        self._modes = tuple(task.injectors)
+        self._record = {"sensordata": np.zeros((n, SUBSTEPS, self._cell.model.nsensordata))}
+        self._facts: Facts | None = None
+        self._memory = Memory.blank(n, len(self._names), len(task.subgoal_names))
+        self.reset(np.arange(n), np.arange(n))
+
+    @property
+    def n(self) -> int:
+        """Number of worlds."""
+        return self._n
+
+    @property
+    def task(self) -> Task:
+        """The task in them."""
+        return self._task
+
+    @property
+    def cell(self) -> Cell:
+        """The compiled cell, for cameras."""
+        return self._cell
+
+    def reset(self, ids: Ints, seeds: Ints, domain: DomainParams | None = None) -> None:
+        """Starts new episodes in worlds `ids` from `seeds`, one each; no injection is armed.
+
+        Args:
+            ids: World indices, shape (M,).
+            seeds: Episode seeds, shape (M,).
+            domain: One row per id; nominal when None.
+        """
+        ids = np.asarray(ids, dtype=np.int64)
+        domain = domain or DomainParams.nominal(len(ids))
+        self._apply(ids, domain)
+        self._memory.forget(ids)
+        self._memory.table[ids] = domain.table_height_m
+        for i, seed in zip(ids, np.asarray(seeds, dtype=np.int64), strict=True):
+            self._start(int(i), np.random.default_rng(int(seed)))
+        joints = self._fields["qpos"][ids, :7]
+        self._controller.start(ids, joints, *forward(joints))
+        self._fields["ctrl"][ids] = self._controller.pending[ids, -1]
+        self._finish()
+
+    def step(self, actions: Floats) -> None:
+        """Runs one control period.
+
+        Args:
+            actions: Shape (N, A), in `EE_DELTA` units; clipped to its bounds.
+
+        Raises:
+            ContractError: Wrong shape, NaN or infinity.
+        """
+        actions = np.asarray(actions, dtype=np.float64)
+        if actions.shape != (self._n, EE_DELTA.size) or not np.isfinite(actions).all():
+            raise ContractError(f"actions {actions.shape} must be finite, shape {(self._n, EE_DELTA.size)}")
+        actions = EE_DELTA.clip(actions)
+        facts = self._now()
+        self._inject(facts, actions)
+        forced = self._memory.open_steps > 0
+        actions[forced, 6] = 1.0
+        self._memory.open_steps[forced] -= 1.0
+        state = facts.state
+        targets = self._controller.servo_targets(
+            actions, state.tcp_pos_in_base, state.tcp_quat_xyzw_in_base, self._latency
+        )
+        self._run(targets)
+        self._finish()
+
+    def state(self) -> WorldState:
+        """Returns the ground truth of all worlds."""
+        return self._now().state
+
+    def instruction(self, i: int) -> str:
+        """Returns what the policy in world `i` is told."""
+        return self._instructions[i]
+
+    def roles(self, i: int) -> SceneRoles:
+        """Returns who is who in world `i`."""
+        return self._scenes[i]
+
+    def facts(self) -> Facts:
+        """Returns ground truth with speeds and touches, for tests and failure analysis."""
+        return self._now()
+
+    def copy_bodies(self, i: int, data: mujoco.MjData) -> None:
+        """Copies where everything in world `i` is into `data`, for pictures."""
+        data.qpos[:] = self._fields["qpos"][i]
+        data.mocap_pos[:] = self._fields["mocap_pos"][i].reshape(-1, 3)
+        data.mocap_quat[:] = self._fields["mocap_quat"][i].reshape(-1, 4)
+
+    def snapshot(self, i: int) -> WorldSnapshot:
+        """Returns all of world `i`."""
+        return WorldSnapshot(
+            physics=take_row(self._physics, i),
+            controller=self._controller.row(i),
+            task=self._memory.row(i),
+            roles=self._scenes[i],
+            instruction=self._instructions[i],
+        )
+
+    def restore(self, ids: Ints, snapshots: Sequence[WorldSnapshot], domain: DomainParams | None = None) -> None:
+        """Puts snapshots back, one per id; bit for bit when the domain is the one they were taken in.
+
+        On a table of another height, loose objects are moved up or down with it.
+
+        Raises:
+            ContractError: A snapshot of another model.
+        """
+        ids = np.asarray(ids, dtype=np.int64)
+        domain = domain or DomainParams.nominal(len(ids))
+        self._apply(ids, domain)
+        for i, snapshot, height in zip(ids, snapshots, domain.table_height_m, strict=True):
+            self._put(int(i), snapshot)
+            self._level(int(i), float(height))
+        self._finish()
+
+    def inject(self, i: int, injection: Injection | None, seed: int = 0) -> None:
+        """Arms a failure in world `i`, which strikes at its moment; None disarms.
+
+        Args:
+            i: World index.
+            injection: Mode and strength.
+            seed: Where and how exactly it strikes.
+
+        Raises:
+            ConfigError: The task has no injector for the mode.
+        """
+        self._memory.armed[i], self._memory.injected_at[i] = -1.0, np.nan
+        if injection is None:
+            return
+        if injection.mode not in self._modes:
+            raise unknown_name("failure mode of this task", str(injection.mode), [str(m) for m in self._modes])
+        default = self._task.injectors[injection.mode].default
+        self._memory.armed[i] = self._modes.index(injection.mode)
+        self._memory.strength[i] = default if injection.strength is None else injection.strength
+        self._memory.seed[i] = seed
+
+    def injected_at(self, i: int) -> float:
+        """Returns when the failure of world `i` struck, since reset [s]; NaN when it has not."""
+        return float(self._memory.injected_at[i])
+
+    def before_injection(self, i: int) -> Floats:
+        """Returns object centres just before the failure of world `i` struck, shape (O, 3) [m]; zeros before that."""
+        return np.array(self._memory.before[i])
+
+    def _apply(self, ids: Ints, domain: DomainParams) -> None:
+        self._domain.apply(ids, domain)
+        self._latency[ids] = latency_steps(domain.action_latency_s)
+
+    def _start(self, i: int, rng: np.random.Generator) -> None:
+        scene = self._task.scene(rng, self._wording)
+        self._fields["time"][i] = 0.0
+        qpos = self._fields["qpos"][i]
+        qpos[:] = home_qpos(self._cell)
+        qpos[:7] += rng.uniform(-START_NOISE_RAD, START_NOISE_RAD, 7)
+        for name in ("qvel", "qacc_warmstart"):
+            self._fields[name][i] = 0.0
+        for o, pos in enumerate(scene.object_pos_in_base):
+            self._place(i, o, pos + np.array([0.0, 0.0, self._memory.table[i]]), 0.0)
+        self._name(i, scene.roles, scene.instruction)
+
+    def _name(self, i: int, roles: SceneRoles, instruction: str) -> None:
+        self._scenes[i], self._instructions[i] = roles, instruction
+        self._roles[i] = [self._names.index(roles.of(r)) if roles.of(r) else -1 for r in ROLES]
+
+    def _place(self, i: int, o: int, pos: Floats, yaw: float) -> None:
+        quat = np.array([np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
+        at, k = self._cell.free_qpos[o], self._cell.mocap[o]
+        if k >= 0:
+            self._fields["mocap_pos"][i].reshape(-1, 3)[k] = pos
+            self._fields["mocap_quat"][i].reshape(-1, 4)[k] = quat
+            return
+        self._fields["qpos"][i, at : at + 7] = [*pos, *quat]
+        self._fields["qvel"][i, self._cell.free_qvel[o] : self._cell.free_qvel[o] + 6] = 0.0
+
+    def _put(self, i: int, snapshot: WorldSnapshot) -> None:
+        put_row(self._physics, i, snapshot.physics)
+        self._controller.put(i, snapshot.controller)
+        self._memory.put(i, snapshot.task)
+        self._name(i, snapshot.roles, snapshot.instruction)
+
+    def _level(self, i: int, height: float) -> None:
+        rise = height - self._memory.table[i]
+        if rise == 0.0:
+            return
+        held = self._memory.pinched()[i]
+        for o, (at, k) in enumerate(zip(self._cell.free_qpos, self._cell.mocap, strict=True)):
+            if k >= 0:
+                self._fields["mocap_pos"][i].reshape(-1, 3)[k, 2] += rise
+            elif not held[o]:
+                self._fields["qpos"][i, at + 2] += rise
+        self._memory.table[i] = height
+
+    def _inject(self, facts: Facts, actions: Floats) -> None:
+        waiting = np.isnan(self._memory.injected_at)
+        for index in np.unique(self._memory.armed[waiting & (self._memory.armed >= 0)]).astype(int):
+            injector = self._task.injectors[self._modes[index]]
+            due = waiting & (self._memory.armed == index) & injector.due(Cue(facts=facts, actions=actions))
+            for i in np.flatnonzero(due):
+                rng = np.random.default_rng(int(self._memory.seed[i]))
+                blow = Blow(i=int(i), strength=float(self._memory.strength[i]), rng=rng)
+                disturbance = injector.strike(facts, blow)
+                if disturbance is not None:
+                    self._memory.injected_at[i] = self._fields["time"][i]
+                    self._memory.before[i] = facts.state.object_pos_in_base[i]
+                    self._disturb(int(i), disturbance)
+
+    def _disturb(self, i: int, disturbance: Disturbance) -> None:
+        for o, pos in disturbance.place.items():
+            self._place(i, o, pos, disturbance.yaw.get(o, 0.0))
+        for o, velocity in disturbance.kick.items():
+            at = self._cell.free_qvel[o]
+            self._fields["qvel"][i, at : at + 3] = velocity
+        self._memory.open_steps[i] = disturbance.open_steps
+
+    def _run(self, targets: Floats) -> None:
+        expected = self._fields["time"] + EE_DELTA.dt_s
+        self._batch.rollout(SUBSTEPS, targets, record=("sensordata",), out=self._record)
+        blown = np.abs(self._fields["time"] - expected) > 1e-6
+        blown |= ~np.isfinite(self._fields["qpos"]).all(axis=1)
+        self._memory.void[blown] = 1.0
+        sensors = self._record["sensordata"]
+        self._memory.pads[:] = sensors[:, -1, self._cell.pads]
+        forces = np.linalg.norm(sensors[:, :, self._cell.touch].reshape(self._n, SUBSTEPS, -1, 3), axis=-1).max(axis=1)
+        forces[:, 1:][self._memory.pinched()] = 0.0
+        self._memory.force[:] = forces.max(axis=1)
+
+    def _finish(self) -> None:
+        self._facts = None
+        facts = self._read()
+        reached = self._memory.reached
+        np.maximum(reached, self._task.subgoals(facts), out=reached)
+        state = replace(facts.state, success=self._task.success(facts), q_score=reached.mean(axis=1))
+        self._facts = replace(facts, state=state)
+
+    def _read(self) -> Facts:
+        time, qpos, qvel = (self._fields[name] for name in ("time", "qpos", "qvel"))
+        tcp_pos, tcp_quat = forward(qpos[:, :7])
+        pos, quat, speed = self._objects(qpos, qvel)
+        state = WorldState(
+            time_s=time.copy(),
+            joint_pos=qpos[:, :7].copy(),
+            joint_vel=qvel[:, :7].copy(),
+            tcp_pos_in_base=tcp_pos,
+            tcp_quat_xyzw_in_base=tcp_quat,
+            tcp_goal_in_base=self._controller.goal_pos.copy(),
+            gripper_opening=np.clip(qpos[:, 7:9].sum(axis=1) / STROKE_M, 0.0, 1.0),
+            gripper_command=self._controller.command.copy(),
+            contact_force_n=self._memory.force.copy(),
+            object_names=self._names,
+            object_pos_in_base=pos,
+            object_quat_xyzw_in_base=quat,
+            roles=self._roles.copy(),
+            success=np.zeros(self._n, dtype=bool),
+            q_score=np.zeros(self._n),
+            physics_reset=self._memory.void > 0,
+        )
+        return Facts(state=state, object_speed=speed, pinched=self._memory.pinched())
+
+    def _objects(self, qpos: Floats, qvel: Floats) -> tuple[Floats, Floats, Floats]:
+        count = len(self._names)
+        pos, wxyz, speed = np.empty((self._n, count, 3)), np.empty((self._n, count, 4)), np.zeros((self._n, count))
+        placed_pos = self._fields["mocap_pos"].reshape(self._n, -1, 3)
+        placed_quat = self._fields["mocap_quat"].reshape(self._n, -1, 4)
+        for o, (at, k) in enumerate(zip(self._cell.free_qpos, self._cell.mocap, strict=True)):
+            if k >= 0:
+                pos[:, o], wxyz[:, o] = placed_pos[:, k], placed_quat[:, k]
+                continue
+            pos[:, o], wxyz[:, o] = qpos[:, at : at + 3], qpos[:, at + 3 : at + 7]
+            velocity = qvel[:, self._cell.free_qvel[o] :][:, :3]
+            speed[:, o] = np.sqrt((velocity**2).sum(axis=1))
+        return pos, wxyz[..., [1, 2, 3, 0]], speed
+
+    def _now(self) -> Facts:
+        if self._facts is None:
+            raise ContractError("the world has no state yet; reset it first")
+        return self._facts
