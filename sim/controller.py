@@ -1,7 +1,7 @@
 """The cell's motion controller for N worlds: end-effector deltas in, joint and gripper targets per physics step out.
 
 Called by `sim.world`. It stands for the arm's own servo mode: the commanded pose integrates the deltas and is kept near
-the real tool, one inverse-kinematics step a control period turns it into joint targets, and these reach the servos after
+the real tool; one inverse-kinematics step a control period turns it into joint targets, which reach the servos after
 the action latency.
 """
 
