@@ -1,0 +1,187 @@
+"""The reward compiler: a recovery descriptor becomes a grounded, stage-gated reward, or a clear refusal.
+
+    R(s, a) = success + lambda * [phi(s') - phi(s)] + costs(a)
+    phi(s)  = sum over stages z of  w_z * prod over y < z of done_y(s) * G_z(s) * V_z(s),   sum of w_z = 1
+
+V_z is the template's tree without the leaves that the mask switches off, the remaining weights scaled back to 1. So
+that phi never falls when a later stage is reached, V_z and G_z are joined by OR with done_z, and done_z by OR with the
+exits of all later stages. The same mask, parameters and library give the same hash. Called by `train` and `compile`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from core.errors import ConfigError, unknown_name
+from core.recovery import RecoveryDescriptor, RecoveryStage
+from core.rewards import RewardNode, RewardSpec, StageReward
+from residual.library import LIBRARY, Library
+from residual.templates import TEMPLATES, StageTemplate, Template, both
+
+Parameters = Mapping[str, Mapping[str, float | str]]
+"""Values by term and parameter name; what is not given keeps the template's or the library's default."""
+
+SCALE = 10.0
+"""lambda: the whole potential in reward units, twice the success bonus, so that no stage is lost in the costs."""
+
+_SOUGHT = ("approach", "align", "near", "grasp_open", "grasp_close", "held", "lift")
+_SHUNNED = ("avoid", "clearance", "intrusion", "disturbed")
+
+
+def compile_reward(
+    descriptor: RecoveryDescriptor, *, parameters: Parameters = MappingProxyType({}), library: Library = LIBRARY
+) -> RewardSpec:
+    """Compiles a diagnoser's answer.
+
+    Args:
+        descriptor: Mode and stage choose the template, its mask the terms.
+        parameters: Overrides by term; they hold wherever the term occurs.
+        library: Terms to compile against.
+
+    Raises:
+        ConfigError: Unknown mode, stage, term, parameter or library; a parameter out of range; parameters that
+            contradict each other; a stage that no active term drives.
+    """
+    _check_names(descriptor, parameters, library)
+    template = _from_stage(_template(descriptor), descriptor.stage)
+    active = descriptor.mask.active
+    values = [_masked(_bound(s.value, parameters, library), active) for s in template.stages]
+    costs = [c for c in (_masked(_bound(c, parameters, library), active) for c in template.costs) if c is not None]
+    stages = _stages(template.stages, values, parameters, library)
+    spec = RewardSpec(
+        library=library.id,
+        stages=stages,
+        costs=both(*(costs or [_bound(replace(template.costs[0], weight=0.0), parameters, library)])),
+        scale=SCALE,
+        provenance=_provenance(descriptor),
+    )
+    _check_consistency(spec)
+    return spec
+
+
+def _check_names(descriptor: RecoveryDescriptor, parameters: Parameters, library: Library) -> None:
+    library.require(descriptor.mask.library)
+    for name in sorted(descriptor.mask.active):
+        library.term(name)
+    for name, params in parameters.items():
+        library.term(name).bind(params)
+    if descriptor.target and descriptor.target in descriptor.obstacles:
+        raise ConfigError(
+            f"{descriptor.target!r} is both the target and an obstacle of the descriptor; take it out of one"
+        )
+
+
+def _template(descriptor: RecoveryDescriptor) -> Template:
+    if descriptor.mode not in TEMPLATES:
+        raise unknown_name("failure mode with a reward template", str(descriptor.mode), map(str, TEMPLATES))
+    return TEMPLATES[descriptor.mode]
+
+
+def _from_stage(template: Template, stage: RecoveryStage) -> Template:
+    names = [s.stage for s in template.stages]
+    if stage not in names:
+        raise unknown_name("recovery stage of this mode", str(stage), map(str, names))
+    return replace(template, stages=template.stages[names.index(stage) :])
+
+
+def _stages(
+    templates: tuple[StageTemplate, ...],
+    values: list[RewardNode | None],
+    parameters: Parameters,
+    library: Library,
+) -> tuple[StageReward, ...]:
+    reached = [_bound(t.reached, parameters, library) for t in templates]
+    total = sum(t.value.weight for t in templates)
+    stages = []
+    for i, (template, value) in enumerate(zip(templates, values, strict=True)):
+        if value is None:
+            drivers = sorted({n.term for n in leaves(template.value)})
+            raise ConfigError(
+                f"stage {str(template.stage)!r} is unreachable: the mask has no term that drives it; "
+                f"activate at least one of {', '.join(drivers)}"
+            )
+        done = _either(*reached[i:])
+        stages.append(
+            StageReward(
+                stage=str(template.stage),
+                value=_either(replace(value, weight=1.0), done, weight=template.value.weight / total),
+                gate=_either(_bound(template.gate, parameters, library), done),
+                done=done,
+            )
+        )
+    return tuple(stages)
+
+
+def _either(*children: RewardNode, weight: float = 1.0) -> RewardNode:
+    if len(children) == 1:
+        return replace(children[0], weight=weight)
+    return RewardNode(kind="or", weight=weight, children=children)
+
+
+def _bound(node: RewardNode, parameters: Parameters, library: Library) -> RewardNode:
+    """Returns the tree with every parameter of every leaf written out and checked."""
+    if node.kind == "term":
+        given = {**node.params, **parameters.get(node.term, {})}
+        return replace(node, params=library.term(node.term).bind(given))
+    return replace(node, children=tuple(_bound(c, parameters, library) for c in node.children))
+
+
+def _masked(node: RewardNode, active: frozenset[str]) -> RewardNode | None:
+    """Returns the tree without inactive leaves, the weights of each `and` scaled back to their former sum."""
+    if node.kind == "term":
+        return node if node.term in active else None
+    kept = tuple(c for c in (_masked(c, active) for c in node.children) if c is not None)
+    if not kept:
+        return None
+    if node.kind == "and":
+        share = sum(c.weight for c in node.children) / sum(c.weight for c in kept)
+        return replace(node, children=tuple(replace(c, weight=c.weight * share) for c in kept))
+    return replace(node, children=kept) if len(kept) > 1 else replace(kept[0], weight=node.weight)
+
+
+def leaves(node: RewardNode) -> Iterator[RewardNode]:
+    """Yields the leaves of a tree, left to right."""
+    if node.kind == "term":
+        yield node
+    for child in node.children:
+        yield from leaves(child)
+
+
+def _provenance(descriptor: RecoveryDescriptor) -> dict[str, str]:
+    return {
+        "report_id": descriptor.report_id,
+        "model_id": descriptor.model_id,
+        "mode": str(descriptor.mode),
+        "stage": str(descriptor.stage),
+        "target": descriptor.target,
+    }
+
+
+def _check_consistency(spec: RewardSpec) -> None:
+    nodes = [n for s in spec.stages for tree in (s.value, s.gate, s.done) for n in leaves(tree)]
+    nodes += leaves(spec.costs)
+    sought = {str(n.params["role"]) for n in nodes if n.term in _SOUGHT}
+    shunned = {str(n.params["role"]) for n in nodes if n.term in _SHUNNED}
+    if sought & shunned:
+        raise ConfigError(f"role {sorted(sought & shunned)} is both sought and to be kept clear of; choose one")
+    for node in nodes:
+        if "goal" in node.params and node.params["goal"] == node.params["role"]:
+            raise ConfigError(f"reward term {node.term!r} has role and goal both {node.params['goal']!r}; they differ")
+    _check_distances(nodes)
+
+
+def _check_distances(nodes: list[RewardNode]) -> None:
+    away = min((float(n.params["distance_m"]) for n in nodes if n.term == "retreat"), default=1.0)
+    there = max((float(n.params["near_m"]) for n in nodes if "near_m" in n.params), default=0.0)
+    if away <= there:
+        raise ConfigError(
+            f"retreat distance_m {away:g} lies inside near_m {there:g}: the tool would be there and away at once; "
+            f"make distance_m larger"
+        )
+    lowered = min((float(n.params["height_m"]) for n in nodes if n.term == "lower"), default=1.0)
+    placed = max((float(n.params["height_m"]) for n in nodes if n.term == "on_goal"), default=0.0)
+    if lowered <= placed:
+        raise ConfigError(
+            f"lower height_m {lowered:g} does not exceed on_goal height_m {placed:g}: the object would be placed "
+            f"before it is lowered; make lower height_m larger"
+        )

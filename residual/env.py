@@ -1,0 +1,112 @@
+"""The recovery environment for stable-baselines3: a `VecEnv` over `RecoveryBatch` with the compiled reward.
+
+Every episode begins in a failure state of the bank. It ends with success, when the target falls from the table, when
+the time is up (a truncation: PPO bootstraps it), or when the physics was reset (void: reward 0). Called by `ppo`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+from core.arrays import Bools, Floats, Ints
+from core.errors import ConfigError
+from core.rewards import RewardSpec
+from core.robots import EE_DELTA
+from core.worlds import FailureState
+from residual.batch import RecoveryBatch, RecoverySetup
+from residual.features import FEATURES
+from residual.penalties import fallen
+from residual.reward import CompiledReward
+
+_Vec = NDArray[np.float32]
+
+
+class RecoveryVecEnv(VecEnv):  # type: ignore[misc]  # stable-baselines3 is seen as untyped
+    """N recoveries with rewards.
+
+    Args:
+        setup: World, base, composition, noise; the N worlds are the environments.
+        bank: Failure states to begin in.
+        spec: Compiled reward.
+        seed: Of all randomness in here.
+    """
+
+    def __init__(self, setup: RecoverySetup, bank: Sequence[FailureState], spec: RewardSpec, *, seed: int = 0) -> None:
+        if not bank:
+            raise ConfigError("the bank of failure states is empty; capture some from the base policy first")
+        self.render_mode = None
+        n, dims = setup.world.n, len(setup.space.dims)
+        self.batch = RecoveryBatch(setup, np.random.default_rng([seed, 0]))
+        self._bank, self._rng = list(bank), np.random.default_rng([seed, 1])
+        self._reward = CompiledReward(spec)
+        self._memory = self._reward.memory(n, EE_DELTA.size)
+        self._actions: Floats = np.zeros((n, dims))
+        self._returns: Floats = np.zeros(n)
+        box = gymnasium.spaces.Box
+        super().__init__(n, box(-np.inf, np.inf, (FEATURES,), np.float32), box(-1.0, 1.0, (dims,), np.float32))
+
+    def reset(self) -> _Vec:
+        """Begins a recovery in every world and returns the observations, shape (N, F)."""
+        self._begin(np.arange(self.num_envs))
+        return self._observations()
+
+    def step_async(self, actions: _Vec) -> None:
+        """Takes the residuals (N, D) for the coming step."""
+        self._actions = np.asarray(actions, dtype=np.float64)
+
+    def step_wait(self) -> tuple[_Vec, _Vec, Bools, list[dict[str, Any]]]:
+        """Runs the step; returns observations, rewards, dones and infos; worlds that are done begin anew."""
+        prev, residual = self.batch.state, self.batch.spread(self._actions)
+        self.batch.step(residual)
+        state = self.batch.state
+        reward = np.where(state.physics_reset, 0.0, self._reward.evaluate(prev, state, residual, self._memory))
+        self._returns += reward
+        over = state.success | fallen(state, "target") | state.physics_reset
+        done = over | self.batch.timed_out()
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        ended = np.flatnonzero(done)
+        for i in ended:
+            infos[i] = self._ending(int(i), bool(over[i]), bool(state.success[i]))
+        if len(ended):
+            self._begin(ended)
+        return self._observations(), reward.astype(np.float32), done, infos
+
+    def close(self) -> None:
+        """Nothing to close: the world belongs to the caller."""
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Returns an attribute once per environment."""
+        return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:  # noqa: ARG002  # their signature
+        """Refuses: the environments of one batch share their settings."""
+        raise ConfigError(f"{attr_name!r} cannot be set in one of {self.num_envs} batched environments")
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:  # noqa: ARG002
+        """Refuses: the environments of one batch have no methods of their own."""
+        raise ConfigError(f"{method_name!r} cannot be called in one of {self.num_envs} batched environments")
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:  # noqa: ARG002  # their signature
+        """Returns False once per environment."""
+        return [False] * len(list(self._get_indices(indices)))
+
+    def _begin(self, ids: Ints) -> None:
+        chosen = self._rng.integers(0, len(self._bank), len(ids))
+        self.batch.start(ids, [self._bank[k] for k in chosen])
+        self._reward.begin(self.batch.state, self._memory, ids)
+        self._returns[ids] = 0.0
+
+    def _ending(self, i: int, over: bool, success: bool) -> dict[str, Any]:
+        return {
+            "terminal_observation": self.batch.features[i].astype(np.float32),
+            "TimeLimit.truncated": not over,
+            "is_success": success,
+            "episode": {"r": float(self._returns[i]), "l": int(self.batch.steps[i]), "t": 0.0},
+        }
+
+    def _observations(self) -> _Vec:
+        return self.batch.features.astype(np.float32)
