@@ -210,7 +210,7 @@ def _away(view: _View) -> Floats:
 
 
 def _place(view: _View) -> tuple[Floats, Floats]:
-    """Returns where on the plate (N, 2) [m] and with which heading (N,) [rad]: the middle, or beside what lies there."""
+    """Returns where on the plate (N, 2) [m] and with which heading (N,) [rad]: the middle, or beside a fruit."""
     away = (view.plate - view.other)[:, :2]
     gap = _length(away)
     taken = (gap < BESIDE_M + 0.02) & (view.other[:, 2] < view.plate[:, 2] + 0.06)
@@ -257,4 +257,4 @@ def _segment_gap(start: Floats, end: Floats, point: Floats) -> Floats:
 
 
 def _length(vector: Floats) -> Floats:
-    return np.sqrt((vector**2).sum(axis=-1))
+    return np.asarray(np.sqrt((vector**2).sum(axis=-1)))
