@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import PI0Config, PI0ForConditionalGeneration
+from transformers.utils.logging import disable_progress_bar
 
 from bridge.pi0.model import Pi0Network, SceneReadout
 from bridge.pi0.processing import Affine, Processing
@@ -87,6 +88,7 @@ def save_checkpoint(directory: Path, network: Pi0Network, tokenizer: Tokenizer, 
     fresh = directory.with_name(directory.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
+    disable_progress_bar()
     network.pi0.save_pretrained(fresh)
     tokenizer.save(str(fresh / "tokenizer.json"))
     if network.readout is not None:
@@ -197,6 +199,7 @@ def _same_keys(kind: type, document: Mapping[str, Any], where: str) -> dict[str,
 
 def _load_network(directory: Path, manifest: Manifest, dtype: torch.dtype) -> Pi0Network:
     register_tower()
+    disable_progress_bar()
     try:
         pi0, report = PI0ForConditionalGeneration.from_pretrained(
             directory, dtype=dtype, local_files_only=True, output_loading_info=True
