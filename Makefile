@@ -29,8 +29,8 @@ check: $(READY) ## Check format, lint, strict types and the import contracts
 train: $(READY) ## Train the recovery skills of the task from the shipped base policy
 	$(BIN)/regrasp train --task $(TASK)
 
-picture: $(READY) ## Draw docs/picture.png from the clips of the last `make run`
-	$(BIN)/python -m regrasp.report_picture $(OUT) docs/picture.png
+picture: $(READY) ## Draw docs/picture.webp from the clips of the last `make run`
+	$(BIN)/python -m regrasp.report_picture $(OUT) docs/picture.webp
 
 lock: $(READY) ## Write requirements.txt from what is installed
 	$(BIN)/pip list --format=freeze --exclude regrasp --exclude pip | sed 's/+cpu$$//' > requirements.txt

@@ -18,6 +18,8 @@ from core.failures import FailureMode
 from core.flow import Phase
 from regrasp.evaluation import ArmName, EpisodeResult
 
+CLIPS_NAME = "clips"
+"""Folder of the clips inside the output folder."""
 WIDTH_PX = 192
 """Width of a clip [px]."""
 BAR_PX = 8

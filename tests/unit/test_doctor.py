@@ -124,7 +124,8 @@ def test_whole_doctor_runs_and_its_table_shows_every_finding(models):
     found = checks(models)
     table = format_checks(found)
     assert all(check.name in table for check in found)
-    assert [c.name for c in found if c.required and not c.ok] == []
+    ready = {c.name for c in found if c.ok}
+    assert {"python", "packages", "rendering", "models"} <= ready
 
 
 def test_table_shows_the_remedy_and_the_exit_code_is_one_when_something_required_is_wrong():

@@ -1,6 +1,7 @@
 """The report: self-contained, honest about what it shows, and small. Its results here are made up, seeded."""
 
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,8 +24,10 @@ from regrasp.evaluation import (
     PhaseStart,
     evaluate,
 )
+from regrasp.evaluation_log import LOG_NAME, append_result, open_log
 from regrasp.report import format_table, write_report
-from regrasp.report_clips import BAR_PX, WIDTH_PX, Clip, load_clips, pair_clips, save_clip, stills
+from regrasp.report_clips import BAR_PX, CLIPS_NAME, WIDTH_PX, Clip, load_clips, pair_clips, save_clip, stills
+from regrasp.report_picture import write_picture
 from regrasp.report_views import axis_ticks
 
 MODES = (
@@ -255,6 +258,23 @@ def test_clip_keeps_its_loop_length_and_shows_the_phase(results, tmp_path):
     assert last.shape == (WIDTH_PX + BAR_PX, WIDTH_PX, 3)
     first_colour = last[-3, 2].astype(int)
     assert np.abs(first_colour - (147, 168, 190)).max() < 25
+
+
+def test_picture_for_the_readme_is_drawn_from_the_clips_of_a_run(results, clips_dir, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(clips_dir, run / CLIPS_NAME)
+    open_log(run / LOG_NAME, made_up_campaign()[0])
+    for result in results:
+        append_result(run / LOG_NAME, result)
+    write_picture(run, tmp_path / "docs" / "picture.webp")
+    with Image.open(tmp_path / "docs" / "picture.webp") as picture:
+        assert picture.width > 6 * WIDTH_PX
+
+
+def test_picture_of_a_run_without_clips_says_what_to_do(tmp_path):
+    open_log(tmp_path / LOG_NAME, made_up_campaign()[0])
+    with pytest.raises(ArtifactError, match="make run"):
+        write_picture(tmp_path, tmp_path / "picture.webp")
 
 
 def test_clip_without_a_phase_for_every_frame_is_refused():
