@@ -20,7 +20,7 @@ from core.arrays import Image
 from core.calibration import CalibrationBundle, CameraModel
 from core.errors import ConfigError, ContractError, unknown_name
 from core.transforms import Pose
-from sim.cell import CAMERAS, CameraPlace, camera_axes
+from sim.cell import CAMERAS, Bodies, CameraPlace, camera_axes
 from sim.kinematics import quat_from_matrix
 from sim.world import BatchWorld
 
@@ -113,13 +113,18 @@ class CellCameras:
             ConfigError: No camera has such a name.
             ContractError: Used before it was opened, or after it was closed.
         """
+        return self.show(world.bodies(i), names, light)
+
+    def show(self, bodies: Bodies, names: Sequence[str] = CAMERA_NAMES, light: Light = DAYLIGHT) -> dict[str, Image]:
+        """Returns pictures by camera as `render` does, of bodies noted down earlier."""
         for name in names:
             if name not in CAMERA_NAMES:
                 raise unknown_name("camera", name, CAMERA_NAMES)
         if self._gl is None or self._context is None:
             raise ContractError("cameras are closed; open them with `with CellCameras(...) as cameras`")
         self._gl.make_current()
-        world.copy_bodies(i, self._data)
+        self._data.qpos[:] = bodies.qpos
+        self._data.mocap_pos[:], self._data.mocap_quat[:] = bodies.placed_pos, bodies.placed_quat_wxyz
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
         return {name: self._picture(name, light, self._context) for name in names}

@@ -140,6 +140,18 @@ class Cell:
     """Sensor values: number of contacts of the left, then the right pad with each object (2 * O)."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bodies:
+    """Where everything in one cell is: all that a picture needs."""
+
+    qpos: Floats
+    """Generalised positions of arm, fingers and free objects, MuJoCo's order, shape (nq,)."""
+    placed_pos: Floats
+    """Centres of the placed objects, shape (P, 3) [m]."""
+    placed_quat_wxyz: Floats
+    """Their orientation in MuJoCo's order, shape (P, 4)."""
+
+
 def build_cell(objects: tuple[ObjectInfo, ...], settings: PhysicsSettings | None = None) -> Cell:
     """Compiles the cell with `objects` on its table.
 

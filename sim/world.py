@@ -7,7 +7,6 @@ O objects, G sub-goals.
 from collections.abc import Sequence
 from dataclasses import replace
 
-import mujoco
 import mujoco.batch
 import numpy as np
 
@@ -16,7 +15,7 @@ from core.errors import ContractError, unknown_name
 from core.robots import EE_DELTA
 from core.scene import ROLES, SceneRoles
 from core.worlds import DomainParams, Injection, WorldSnapshot, WorldState
-from sim.cell import STROKE_M, SUBSTEPS, Cell, PhysicsSettings, build_cell, home_qpos
+from sim.cell import STROKE_M, SUBSTEPS, Bodies, Cell, PhysicsSettings, build_cell, home_qpos
 from sim.controller import Controller, latency_steps
 from sim.domain import DomainFields
 from sim.kinematics import forward
@@ -138,11 +137,13 @@ class BatchWorld:
         """Returns ground truth with speeds and touches, for tests and failure analysis."""
         return self._now()
 
-    def copy_bodies(self, i: int, data: mujoco.MjData) -> None:
-        """Copies where everything in world `i` is into `data`, for pictures."""
-        data.qpos[:] = self._fields["qpos"][i]
-        data.mocap_pos[:] = self._fields["mocap_pos"][i].reshape(-1, 3)
-        data.mocap_quat[:] = self._fields["mocap_quat"][i].reshape(-1, 4)
+    def bodies(self, i: int) -> Bodies:
+        """Returns where everything in world `i` is, for pictures."""
+        return Bodies(
+            qpos=self._fields["qpos"][i].copy(),
+            placed_pos=self._fields["mocap_pos"][i].reshape(-1, 3).copy(),
+            placed_quat_wxyz=self._fields["mocap_quat"][i].reshape(-1, 4).copy(),
+        )
 
     def snapshot(self, i: int) -> WorldSnapshot:
         """Returns all of world `i`."""

@@ -1,0 +1,166 @@
+"""Scripted demonstrations: what a policy is trained on. Called by `regrasp learn bc`.
+
+The expert's actions are recorded clean while noisy ones are executed, so that the recorded states spread around the
+expert's path (Source: Laskey et al. 2017, DART). Only successes at the first try are kept: a policy that never saw a
+second attempt does not recover by itself, which is what the recovery layer is for.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.arrays import Bools, Floats, Image, Ints
+from core.demonstrations import Demonstrations, proprio
+from core.errors import ContractError
+from core.ports import Expert
+from core.robots import EE_DELTA
+from core.worlds import WorldState
+from sim.cameras import CAMERA_NAMES, CellCameras, Light
+from sim.cell import Bodies
+from sim.task import Task
+from sim.world import BatchWorld
+
+NOISE = 0.25
+"""Standard deviation of the noise on executed motions, as a share of the largest action."""
+TAIL_STEPS = 4
+"""Steps kept after success: the policy learns to stay away."""
+_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Take:
+    """One kept episode; arrays have a row a step."""
+
+    proprio: Floats
+    actions: Floats
+    objects: Floats
+    bodies: tuple[Bodies, ...]
+    instruction: str
+    target: int
+
+
+def record_demonstrations(
+    task: Task,
+    expert: Expert,
+    *,
+    episodes: int,
+    seed: int,
+    cameras: CellCameras | None = None,
+    shrink: Callable[[Image], Image] | None = None,
+    noise: float = NOISE,
+    progress: Callable[[int], None] | None = None,
+) -> Demonstrations:
+    """Records `episodes` successful episodes, the same ones for the same arguments.
+
+    Args:
+        task: What to do; instructions are those for training only.
+        expert: Who shows it.
+        episodes: How many to keep.
+        seed: Seed of scenes, noise and light.
+        cameras: Open cameras; no images when None.
+        shrink: Brings a rendered image to the policy's resolution; images stay as rendered when None.
+        noise: Standard deviation of the noise on executed motions, as a share of the largest action.
+        progress: Told how many episodes have been kept so far.
+
+    Raises:
+        ContractError: Fewer than one in ten tries succeeds: the expert does not fit the task.
+    """
+    takes: list[_Take] = []
+    world = BatchWorld(task, _BATCH, wording="training")
+    batch = 0
+    while len(takes) < episodes:
+        takes += _perform(world, expert, np.random.default_rng([seed, batch]), noise)
+        batch += 1
+        if progress:
+            progress(min(len(takes), episodes))
+        if len(takes) * 10 < batch * _BATCH:
+            raise ContractError(f"{len(takes)} of {batch * _BATCH} demonstrations succeeded; check expert and noise")
+    return _assemble(task, takes[:episodes], _pictures(takes[:episodes], cameras, shrink, seed))
+
+
+def _perform(world: BatchWorld, expert: Expert, rng: np.random.Generator, noise: float) -> list[_Take]:
+    """Runs one batch of episodes and returns those worth keeping."""
+    world.reset(np.arange(world.n), rng.integers(2**40, 2**50, world.n))
+    states: list[WorldState] = []
+    actions: list[Floats] = []
+    bodies: list[list[Bodies]] = []
+    scale = noise * np.append(EE_DELTA.high[:6], 0.0)
+    ends = np.full(world.n, -1)
+    for step in range(world.task.info.episode_steps // 2):
+        states.append(world.state())
+        ends = np.where((ends < 0) & states[-1].success, step, ends)
+        if ((ends >= 0) & (step >= ends + TAIL_STEPS)).all():
+            break
+        actions.append(expert.act(states[-1]))
+        bodies.append([world.bodies(i) for i in range(world.n)])
+        world.step(actions[-1] + scale * rng.standard_normal(actions[-1].shape))
+    ends = np.where(ends < 0, -1, np.minimum(ends + TAIL_STEPS, len(actions)))
+    clean = (ends > 0) & _first_try(states, np.array(actions)) & ~states[-1].physics_reset
+    return [_take(world, int(i), states, actions, bodies, int(ends[i])) for i in np.flatnonzero(clean)]
+
+
+def _first_try(states: Sequence[WorldState], actions: Floats) -> Bools:
+    """Returns where the hand was told to close once only, and nothing but the target was displaced, shape (N,)."""
+    closes = (np.diff(actions[:, :, 6] < 0.5, axis=0, prepend=False) & (actions[:, :, 6] < 0.5)).sum(axis=0)
+    strayed = np.linalg.norm(states[-1].of("distractor") - states[0].of("distractor"), axis=1) > 0.02
+    return np.asarray((closes == 1) & ~strayed)
+
+
+def _take(
+    world: BatchWorld,
+    i: int,
+    states: Sequence[WorldState],
+    actions: Sequence[Floats],
+    bodies: Sequence[Sequence[Bodies]],
+    end: int,
+) -> _Take:
+    rows = states[:end]
+    return _Take(
+        proprio=proprio(
+            np.array([s.tcp_pos_in_base[i] for s in rows]),
+            np.array([s.tcp_quat_xyzw_in_base[i] for s in rows]),
+            np.array([s.gripper_opening[i] for s in rows]),
+            np.array([s.gripper_command[i] for s in rows]),
+        ),
+        actions=np.array([a[i] for a in actions[:end]]),
+        objects=np.array([s.object_pos_in_base[i] for s in rows]),
+        bodies=tuple(b[i] for b in bodies[:end]),
+        instruction=world.instruction(i),
+        target=int(rows[0].roles[i, 0]),
+    )
+
+
+def _pictures(
+    takes: Sequence[_Take], cameras: CellCameras | None, shrink: Callable[[Image], Image] | None, seed: int
+) -> Image:
+    """Renders every row, one random light an episode; shape (M, C, H, W, 3), or (M, 0) without cameras."""
+    rows = sum(len(t.bodies) for t in takes)
+    if cameras is None:
+        return np.zeros((rows, 0), dtype=np.uint8)
+    images: Image | None = None
+    row = 0
+    for episode, take in enumerate(takes):
+        light = Light.random(np.random.default_rng([seed, 1, episode]))
+        for bodies in take.bodies:
+            shots = [p if shrink is None else shrink(p) for p in cameras.show(bodies, CAMERA_NAMES, light).values()]
+            if images is None:
+                images = np.empty((rows, len(shots), *shots[0].shape), dtype=np.uint8)
+            images[row] = shots
+            row += 1
+    return np.zeros((0, 0), dtype=np.uint8) if images is None else images
+
+
+def _assemble(task: Task, takes: Sequence[_Take], images: Image) -> Demonstrations:
+    episode: Ints = np.repeat(np.arange(len(takes)), [len(t.actions) for t in takes]).astype(np.int64)
+    return Demonstrations(
+        images=images,
+        cameras=CAMERA_NAMES if images.ndim == 5 else (),
+        proprio=np.concatenate([t.proprio for t in takes]),
+        actions=np.concatenate([t.actions for t in takes]),
+        episode=episode,
+        instructions=tuple(t.instruction for t in takes),
+        object_names=tuple(o.name for o in task.info.objects),
+        objects_in_base=np.concatenate([t.objects for t in takes]),
+        target_index=np.array([t.target for t in takes], dtype=np.int64),
+    )
