@@ -64,6 +64,13 @@ class Controller:
         self.pending[ids, :, :7] = joint_pos[:, None]
         self.pending[ids, :, 7] = STROKE_M
 
+    def hold(self, ids: Ints, joint_pos: Floats, tcp_pos: Floats, tcp_quat_xyzw: Floats) -> None:
+        """Makes worlds `ids` hold where all worlds (N, ...) are now, and keeps their gripper command."""
+        self.goal_pos[ids], self.goal_quat_xyzw[ids] = tcp_pos[ids], tcp_quat_xyzw[ids]
+        self.joint_target[ids] = joint_pos[ids]
+        self.pending[ids, :, :7] = joint_pos[ids][:, None]
+        self.pending[ids, :, 7] = self.command[ids][:, None] * STROKE_M
+
     def servo_targets(self, actions: Floats, tcp_pos: Floats, tcp_quat_xyzw: Floats, latency: Ints) -> Floats:
         """Returns servo targets of the coming control period, shape (N, SUBSTEPS, 8) [rad, m].
 

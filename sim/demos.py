@@ -40,6 +40,15 @@ class _Take:
     target: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One batch of episodes, by control step."""
+
+    states: list[WorldState]
+    actions: list[Floats]
+    bodies: list[list[Bodies]]
+
+
 def record_demonstrations(
     task: Task,
     expert: Expert,
@@ -82,40 +91,34 @@ def record_demonstrations(
 def _perform(world: BatchWorld, expert: Expert, rng: np.random.Generator, noise: float) -> list[_Take]:
     """Runs one batch of episodes and returns those worth keeping."""
     world.reset(np.arange(world.n), rng.integers(2**40, 2**50, world.n))
-    states: list[WorldState] = []
-    actions: list[Floats] = []
-    bodies: list[list[Bodies]] = []
+    run = _Run(states=[], actions=[], bodies=[])
     scale = noise * np.append(EE_DELTA.high[:6], 0.0)
     ends = np.full(world.n, -1)
     for step in range(world.task.info.episode_steps // 2):
-        states.append(world.state())
-        ends = np.where((ends < 0) & states[-1].success, step, ends)
+        state = world.state()
+        run.states.append(state)
+        ends = np.where((ends < 0) & state.success, step, ends)
         if ((ends >= 0) & (step >= ends + TAIL_STEPS)).all():
             break
-        actions.append(expert.act(states[-1]))
-        bodies.append([world.bodies(i) for i in range(world.n)])
-        world.step(actions[-1] + scale * rng.standard_normal(actions[-1].shape))
-    ends = np.where(ends < 0, -1, np.minimum(ends + TAIL_STEPS, len(actions)))
-    clean = (ends > 0) & _first_try(states, np.array(actions)) & ~states[-1].physics_reset
-    return [_take(world, int(i), states, actions, bodies, int(ends[i])) for i in np.flatnonzero(clean)]
+        clean = expert.act(state)
+        run.actions.append(clean)
+        run.bodies.append([world.bodies(i) for i in range(world.n)])
+        world.step(clean + scale * rng.standard_normal(clean.shape))
+    ends = np.where(ends < 0, -1, np.minimum(ends + TAIL_STEPS, len(run.actions)))
+    good = (ends > 0) & _first_try(run) & ~run.states[-1].physics_reset
+    return [_take(world, run, int(i), int(ends[i])) for i in np.flatnonzero(good)]
 
 
-def _first_try(states: Sequence[WorldState], actions: Floats) -> Bools:
+def _first_try(run: _Run) -> Bools:
     """Returns where the hand was told to close once only, and nothing but the target was displaced, shape (N,)."""
-    closes = (np.diff(actions[:, :, 6] < 0.5, axis=0, prepend=False) & (actions[:, :, 6] < 0.5)).sum(axis=0)
-    strayed = np.linalg.norm(states[-1].of("distractor") - states[0].of("distractor"), axis=1) > 0.02
+    closed = np.array(run.actions)[:, :, 6] < 0.5
+    closes = (closed[1:] & ~closed[:-1]).sum(axis=0) + closed[0]
+    strayed = np.linalg.norm(run.states[-1].of("distractor") - run.states[0].of("distractor"), axis=1) > 0.02
     return np.asarray((closes == 1) & ~strayed)
 
 
-def _take(
-    world: BatchWorld,
-    i: int,
-    states: Sequence[WorldState],
-    actions: Sequence[Floats],
-    bodies: Sequence[Sequence[Bodies]],
-    end: int,
-) -> _Take:
-    rows = states[:end]
+def _take(world: BatchWorld, run: _Run, i: int, end: int) -> _Take:
+    rows = run.states[:end]
     return _Take(
         proprio=proprio(
             np.array([s.tcp_pos_in_base[i] for s in rows]),
@@ -123,9 +126,9 @@ def _take(
             np.array([s.gripper_opening[i] for s in rows]),
             np.array([s.gripper_command[i] for s in rows]),
         ),
-        actions=np.array([a[i] for a in actions[:end]]),
+        actions=np.array([a[i] for a in run.actions[:end]]),
         objects=np.array([s.object_pos_in_base[i] for s in rows]),
-        bodies=tuple(b[i] for b in bodies[:end]),
+        bodies=tuple(b[i] for b in run.bodies[:end]),
         instruction=world.instruction(i),
         target=int(rows[0].roles[i, 0]),
     )

@@ -121,6 +121,11 @@ class BatchWorld:
         self._run(targets)
         self._finish()
 
+    def hold(self, ids: Ints) -> None:
+        """Makes worlds `ids` hold the pose they have now; pending commands are dropped, the gripper stays."""
+        state = self._now().state
+        self._controller.hold(ids, state.joint_pos, state.tcp_pos_in_base, state.tcp_quat_xyzw_in_base)
+
     def state(self) -> WorldState:
         """Returns the ground truth of all worlds."""
         return self._now().state
