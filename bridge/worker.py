@@ -1,6 +1,6 @@
 """Makes a blocking call submit/poll: beside the loop in a thread, or after a fixed latency of simulated time.
 
-`regrasp` wraps a blocking policy (anything with `policy_id`, `infer`, `reset`) with `ThreadedPolicy` on a real robot and
+`regrasp` wraps a blocking policy (`policy_id`, `infer`, `reset`) with `ThreadedPolicy` on a real robot and
 with `DelayedPolicy` in simulation, where it must answer at the same tick on every machine.
 """
 
