@@ -1,0 +1,284 @@
+"""Where the objects are, from the camera images and the known camera poses. Built by `regrasp`, called once a tick.
+
+What it assumes, and what it does where that fails:
+- every object has a vivid colour of its own (`ColourTable` refuses others); the cell, table and robot are greyish;
+- sizes and shapes are those of the task's `ObjectInfo`: spheres, upright discs, upright boxes;
+- the cameras are where the bundle says; a wrist camera is where the tool was when its image was taken;
+- what is not held rests on the table plane or on the plate (the goal disc): its height is known, so one view is enough.
+  A thing in free fall is misplaced along the line of sight until it lands;
+- what is held moves with the tool. Held is what the fingers are stopped by, within reach of the tool centre point, as
+  long as the images agree with that better than with its lying somewhere. While nothing shows it, it is carried along;
+- a hand, a finger or the image border may cover part of an outline; what is left of it is matched to the known size.
+Objects never seen are absent. One that is not seen any more stays where it was and loses confidence with age.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+
+from bridge.blobs import Blob, ColourTable
+from bridge.boxes import fit_box
+from bridge.silhouette import Belief, Fit, Rays, fit_disc, fit_sphere
+from bridge.tool_path import ToolPath
+from core.arrays import Floats, in_range
+from core.calibration import CalibrationBundle, CameraModel
+from core.errors import ConfigError, ContractError
+from core.flow import Observation
+from core.scene import SceneState, TrackedObject
+from core.tasks import ObjectInfo, TaskInfo
+from core.transforms import Pose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerConfig:
+    """How willing the tracker is to believe."""
+
+    min_area_px: float = 6.0
+    """Smaller coloured regions are noise [px]."""
+    min_support: float = 0.12
+    """Share of an outline that must be where it should be for an estimate to count, [0, 1]."""
+    half_life_s: float = 2.0
+    """Confidence halves in this time while a thing is not seen [s]."""
+    reach_m: float = 0.03
+    """A held thing's centre is at most this far from the tool centre point [m]."""
+    stopped_opening: float = 0.08
+    """The fingers are stopped by something when they stay this much wider than commanded, [0, 1]."""
+    rest_sigma_m: float = 0.001
+    """How well the height of resting things is known [m]."""
+    stay_sigma_m: float = 0.01
+    """How far a resting thing is nudged from one image to the next [m]."""
+    grip_sigma_m: float = 0.003
+    """How far a held thing slips in the hand from one image to the next [m]."""
+    fall_sigma_m: float = 0.08
+    """How far a thing that was let go falls from one image to the next [m]."""
+
+    def __post_init__(self) -> None:
+        in_range("min_support", self.min_support, 0.0, 1.0)
+        in_range("stopped_opening", self.stopped_opening, 0.0, 1.0)
+        lengths = ("reach_m", "rest_sigma_m", "stay_sigma_m", "grip_sigma_m", "fall_sigma_m")
+        for name in ("min_area_px", "half_life_s", *lengths):
+            in_range(name, getattr(self, name), 1e-6, 1e6)
+
+
+class _State(Enum):
+    RESTING = "resting"
+    """On the table or the plate."""
+    HELD = "held"
+    """Moves with the tool."""
+    LOOSE = "loose"
+    """Was let go and has not been seen to rest since."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """One object in one new image."""
+
+    rays: Rays
+    tool: Pose
+    """The tool in base when the image was taken."""
+    centre_ray: Floats
+    """Through the centre of the blob, shape (3,)."""
+    blob: Blob
+    t_ns: int
+
+    def on_plane(self, height_m: float) -> Floats:
+        """Returns where the ray through the blob's centre meets a level plane, shape (3,) [m]."""
+        depth = (height_m - self.rays.origin[2]) / min(self.centre_ray[2], -0.02)
+        return np.asarray(self.rays.origin + self.centre_ray * depth, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What is remembered of one object."""
+
+    pos: Floats
+    """In the tool's frame when held, else in base, shape (3,) [m]."""
+    state: _State
+    yaw_rad: float
+    t_ns: int
+    """When it was last seen."""
+    confidence: float
+
+
+class ColourTracker:
+    """Finds a task's objects by colour and geometry; implements `core.ports.Tracker`.
+
+    Args:
+        bundle: Cameras and table of the cell; only cameras whose images arrive are used.
+        task: Objects with their colours and sizes.
+        config: How willing it is to believe.
+
+    Raises:
+        ConfigError: Two objects look alike or one is grey, or the bundle has no camera.
+    """
+
+    def __init__(self, bundle: CalibrationBundle, task: TaskInfo, config: TrackerConfig | None = None) -> None:
+        if not bundle.cameras:
+            raise ConfigError(f"the calibration of {bundle.cell!r} has no camera; measure one before tracking")
+        self._bundle, self._config = bundle, config or TrackerConfig()
+        self._plate = next((o for o in task.objects if o.name == task.goal and o.shape == "disc"), None)
+        self._objects = sorted(task.objects, key=lambda o: o is not self._plate)  # others may rest on the plate
+        self._colours = ColourTable(task.objects)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets what was seen: a new episode starts."""
+        self._known: dict[str, _Known] = {}
+        self._image_t_ns: dict[str, int] = {}
+        self._path = ToolPath()
+
+    def track(self, obs: Observation) -> SceneState:
+        """Returns where everything is, from the images that are new since the last call and from where the tool is.
+
+        Args:
+            obs: Images by camera, their capture times, the tool's pose and the gripper's opening.
+
+        Raises:
+            ContractError: An image does not have the size its camera was calibrated for.
+        """
+        tool = Pose(pos=obs.tcp_pos_in_base, quat_xyzw=obs.tcp_quat_xyzw_in_base)
+        self._path.add(obs.t_ns, tool)
+        stopped = obs.gripper_opening - obs.gripper_command > self._config.stopped_opening
+        if not stopped:
+            self._let_go(tool)
+        seen = self._look(obs)
+        for thing in self._objects:
+            if thing.name in seen:
+                self._update(thing, seen[thing.name], stopped)
+        return SceneState(t_ns=obs.t_ns, objects=self._believed(obs.t_ns, tool), source="image")
+
+    def _let_go(self, tool: Pose) -> None:
+        for name, known in self._known.items():
+            if known.state is _State.HELD:
+                self._known[name] = replace(known, pos=tool.apply(known.pos), state=_State.LOOSE)
+
+    def _look(self, obs: Observation) -> Mapping[str, list[_View]]:
+        seen: dict[str, list[_View]] = {}
+        for name, camera in self._bundle.cameras.items():
+            t_ns = obs.image_t_ns.get(name, obs.t_ns)
+            if name not in obs.images or self._image_t_ns.get(name) == t_ns:
+                continue
+            self._image_t_ns[name] = t_ns
+            if obs.images[name].shape[:2] != (camera.height_px, camera.width_px):
+                raise ContractError(
+                    f"image {name!r} is {obs.images[name].shape[1]} x {obs.images[name].shape[0]} px, its camera was "
+                    f"calibrated for {camera.width_px} x {camera.height_px}; send that size or calibrate again"
+                )
+            blobs = self._colours.blobs(obs.images[name], self._config.min_area_px)
+            for thing, view in _views(camera, blobs, self._path.at(t_ns), t_ns):
+                seen.setdefault(thing, []).append(view)
+        return seen
+
+    def _update(self, thing: ObjectInfo, views: list[_View], stopped: bool) -> None:
+        state, fit = min(self._explanations(thing, views, stopped), key=lambda e: e[1].cost - _BONUS[e[0]])
+        if fit.support >= self._config.min_support:
+            self._known[thing.name] = _Known(
+                pos=fit.pos,
+                state=state,
+                yaw_rad=fit.yaw_rad,
+                t_ns=max(v.t_ns for v in views),
+                confidence=_confidence(fit),
+            )
+
+    def _explanations(self, thing: ObjectInfo, views: list[_View], stopped: bool) -> Iterator[tuple[_State, Fit]]:
+        """Yields what may have become of a thing that is seen; the cheapest will be believed."""
+        known, config = self._known.get(thing.name), self._config
+        if stopped and self._may_be_held(thing, views[0].tool):
+            yield _State.HELD, self._fit_held(thing, views, known)
+        if known is not None and known.state is _State.RESTING:
+            sigma = np.array([config.stay_sigma_m, config.stay_sigma_m, config.rest_sigma_m])
+            stays = _fit(thing, views, Belief(mean=known.pos, sigma=sigma), known.yaw_rad)
+            yield _State.RESTING, stays
+            if stays.explains:
+                return
+        yield _State.RESTING, self._fit_resting(thing, views)
+        if known is not None and known.state is _State.LOOSE:
+            sigma = np.full(3, config.fall_sigma_m)
+            yield _State.LOOSE, _fit(thing, views, Belief(mean=known.pos, sigma=sigma), known.yaw_rad)
+
+    def _may_be_held(self, thing: ObjectInfo, tool: Pose) -> bool:
+        holding = next((n for n, k in self._known.items() if k.state is _State.HELD), thing.name)
+        known = self._known.get(thing.name)
+        if not thing.graspable or thing.shape != "sphere" or holding != thing.name:
+            return False
+        if known is None or known.state is _State.HELD:
+            return True
+        return float(np.linalg.norm(known.pos - tool.pos)) < 2.0 * self._config.reach_m
+
+    def _fit_held(self, thing: ObjectInfo, views: list[_View], known: _Known | None) -> Fit:
+        if known is not None and known.state is _State.HELD:
+            belief = Belief(mean=known.pos, sigma=np.full(3, self._config.grip_sigma_m))
+        else:
+            belief = Belief(mean=np.zeros(3), sigma=np.full(3, 0.5 * self._config.reach_m))
+        return fit_sphere([v.rays.seen_from(v.tool) for v in views], thing.size_m[0], belief)
+
+    def _fit_resting(self, thing: ObjectInfo, views: list[_View]) -> Fit:
+        """Puts a thing anywhere on the table, or on the plate when that is where it is seen."""
+        table = self._bundle.table_height_m
+        fit = self._fit_at_height(thing, views, table + thing.size_m[2])
+        plate = self._known.get(self._plate.name) if self._plate is not None else None
+        if self._plate is None or plate is None or not thing.graspable:
+            return fit
+        radius_m, half_height_m = self._plate.size_m[0], self._plate.size_m[2]
+        if np.linalg.norm((fit.pos - plate.pos)[:2]) > radius_m + thing.size_m[0]:
+            return fit
+        raised = self._fit_at_height(thing, views, table + 2 * half_height_m + thing.size_m[2])
+        return raised if np.linalg.norm((raised.pos - plate.pos)[:2]) < radius_m else fit
+
+    def _fit_at_height(self, thing: ObjectInfo, views: list[_View], height_m: float) -> Fit:
+        best = max(views, key=lambda v: v.blob.area_px * (1.01 - v.blob.clipped))
+        belief = Belief(mean=best.on_plane(height_m), sigma=np.array([np.inf, np.inf, self._config.rest_sigma_m]))
+        headings = np.arange(4) * np.pi / 4 if thing.shape == "box" else (0.0,)
+        return min((_fit(thing, views, belief, yaw) for yaw in headings), key=lambda f: f.cost)
+
+    def _believed(self, t_ns: int, tool: Pose) -> dict[str, TrackedObject]:
+        found = {}
+        for name, known in self._known.items():
+            age_s = max(0, t_ns - known.t_ns) * 1e-9
+            found[name] = TrackedObject(
+                pos_in_base=tool.apply(known.pos) if known.state is _State.HELD else known.pos,
+                t_ns=known.t_ns,
+                confidence=known.confidence * 0.5 ** (age_s / self._config.half_life_s),
+            )
+        return found
+
+
+_BONUS = {_State.HELD: 2.0, _State.RESTING: 0.0, _State.LOOSE: -2.0}
+"""At even odds, fingers that are stopped hold the thing, and a thing that was let go lies [squared deviations]."""
+_MOST_RAYS = 64
+"""More outline pixels than this add time, not precision."""
+
+
+def _views(camera: CameraModel, blobs: Mapping[str, Blob], tool: Pose, t_ns: int) -> Iterator[tuple[str, _View]]:
+    """Yields one view per blob whose outline shows, by name."""
+    pose = camera.in_base(tool)
+    strides = {n: 1 + len(b.outline) // _MOST_RAYS for n, b in blobs.items()}
+    pixels = [np.concatenate([b.centre[None], b.outline[:: strides[n]]]) for n, b in blobs.items()]
+    if not pixels:
+        return
+    directions = np.split(camera.rays(pose, np.concatenate(pixels)), np.cumsum([len(p) for p in pixels])[:-1])
+    for (name, blob), rays in zip(blobs.items(), directions, strict=True):
+        if len(rays) > 1:
+            outline = Rays(
+                origin=pose.pos,
+                directions=rays[1:],
+                pixel_rad=1.0 / float(camera.intrinsics[0, 0]),
+                stride=strides[name],
+            )
+            yield name, _View(rays=outline, tool=tool, centre_ray=rays[0], blob=blob, t_ns=t_ns)
+
+
+def _fit(thing: ObjectInfo, views: list[_View], belief: Belief, yaw_rad: float) -> Fit:
+    rays = [v.rays for v in views]
+    if thing.shape == "sphere":
+        return fit_sphere(rays, thing.size_m[0], belief)
+    if thing.shape == "disc":
+        return fit_disc(rays, thing.size_m, belief)
+    return fit_box(rays, thing.size_m, belief, yaw_rad)
+
+
+def _confidence(fit: Fit) -> float:
+    """Half an outline in full sharpness is certain; less of it, or 1 cm of doubt, lowers the confidence."""
+    return float(min(1.0, 2.0 * fit.support) / (1.0 + (fit.sigma_m / 0.01) ** 2))
