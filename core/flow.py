@@ -173,6 +173,8 @@ class Step:
     """Phase of the next tick."""
     note: str = ""
     """Why the phase changed, or why an answer was refused."""
+    chunk_t_ns: int | None = None
+    """Observation time of the chunk that `base` was taken from [ns], None without base."""
 
     def __post_init__(self) -> None:
         asked = floats("asked", self.asked, (None,))

@@ -1,1 +1,1 @@
-"""runtime."""
+"""The heartbeat: sense, act, watch, recover, record. Knows ports, never who implements them."""

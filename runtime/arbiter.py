@@ -1,0 +1,92 @@
+"""Who drives: one pure choice a tick. Called by the loop before the guard, which sees whatever is chosen."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.arrays import Floats
+from core.flow import Arrived, Observation, OperatorCommand, OperatorInput, Phase, Source
+from core.robots import ActionSpace, ResidualSpace
+
+_HALTS = frozenset({OperatorCommand.STOP, OperatorCommand.HOLD})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Who asked for what."""
+
+    source: Source
+    action: Floats
+    """Shape (A,), in the action space's units, finite."""
+    note: str = ""
+    """Why an answer was refused, "" when none was."""
+
+
+def halted(operator: OperatorInput | None) -> bool:
+    """Whether the person asks to stop or hold in this very tick."""
+    return operator is not None and operator.command in _HALTS
+
+
+def choose(
+    *,
+    phase: Phase,
+    space: ActionSpace,
+    obs: Observation,
+    arrived: Arrived,
+    base: Floats | None,
+    residual_space: ResidualSpace | None,
+) -> Choice:
+    """Returns the action of this tick; whatever is missing or unsound becomes a hold.
+
+    Args:
+        phase: Phase of this tick.
+        space: The action space.
+        obs: What was measured.
+        arrived: The answers of the ports.
+        base: The base policy's action (A,), None when no chunk covers this instant.
+        residual_space: How to compose while recovering, None when no skill is active.
+    """
+    still = Choice(source=Source.HOLD, action=space.still(obs.gripper_command))
+    if halted(arrived.operator):
+        return still
+    if phase is Phase.RUNNING and base is not None:
+        return Choice(source=Source.POLICY, action=base)
+    if phase is Phase.RECOVERING and base is not None and residual_space is not None:
+        return _composed(space, residual_space, base, arrived.correction, still)
+    if phase is Phase.OPERATOR and arrived.operator is not None and arrived.operator.action is not None:
+        return _driven(space, arrived.operator.action, still)
+    return still
+
+
+def _composed(
+    space: ActionSpace, residual_space: ResidualSpace, base: Floats, correction: Floats | None, still: Choice
+) -> Choice:
+    problem = correction_flaw(space, residual_space, correction)
+    if correction is None or problem:
+        return Choice(source=Source.HOLD, action=still.action, note=problem)
+    return Choice(source=Source.RESIDUAL, action=residual_space.compose(space, base, correction))
+
+
+def correction_flaw(space: ActionSpace, residual_space: ResidualSpace, correction: Floats | None) -> str:
+    """Returns why a residual's answer cannot be used, "" when it can.
+
+    Args:
+        space: The action space.
+        residual_space: Which dims it may move.
+        correction: Its answer, None when there was none.
+    """
+    if correction is None:
+        return "no correction: the scene is unknown"
+    if correction.shape != (space.size,) or not np.isfinite(correction).all():
+        return f"correction refused: shape {correction.shape}, {correction}; expected ({space.size},), finite"
+    if np.abs(correction).max() > 1.0 + 1e-6:
+        return f"correction refused: {np.abs(correction).max():.3g} exceeds 1"
+    outside = np.delete(correction, list(residual_space.dims))
+    return "correction refused: it moves dims outside its space" if outside.any() else ""
+
+
+def _driven(space: ActionSpace, action: Floats, still: Choice) -> Choice:
+    if action.shape != (space.size,):
+        note = f"operator action refused: shape {action.shape}; expected ({space.size},)"
+        return Choice(source=Source.HOLD, action=still.action, note=note)
+    return Choice(source=Source.OPERATOR, action=action)

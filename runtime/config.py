@@ -1,0 +1,181 @@
+"""Every number the runtime can be told, with its unit. Composed by `regrasp`, saved and hashed into every episode."""
+
+from dataclasses import dataclass, field
+
+from core.errors import ContractError
+
+
+def _all_above_zero(owner: object, names: tuple[str, ...]) -> None:
+    for name in names:
+        value = getattr(owner, name)
+        if not value > 0:
+            raise ContractError(f"{type(owner).__name__}.{name} is {value}; it must be above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardLimits:
+    """What no command may exceed, whoever asks."""
+
+    workspace_low: tuple[float, float, float] = (0.15, -0.45, -0.02)
+    """Lower corner of the box the tool centre point may be in, in base, x y z [m]."""
+    workspace_high: tuple[float, float, float] = (0.75, 0.45, 0.60)
+    """Upper corner, x y z [m]."""
+    table_height_m: float = 0.0
+    """Table top in base [m]."""
+    min_height_m: float = 0.005
+    """Lowest the tool centre point may go above the table [m]."""
+    tcp_speed_m_s: float = 0.9
+    """Speed of the tool centre point [m/s]; the robot's own limit counts too."""
+    tool_speed_rad_s: float = 4.2
+    """Turning speed of the tool [rad/s]."""
+    tcp_acceleration_m_s2: float = 25.0
+    """Change of the commanded tool velocity [m/s^2]; coming to rest is always allowed.
+
+    Source: half of what the UFACTORY xArm 7 user manual lets a user set (50 m/s^2).
+    """
+    tool_acceleration_rad_s2: float = 125.0
+    """Change of the commanded turning velocity [rad/s^2]."""
+    gripper_rate_s: float = 20.0
+    """Change of the commanded opening [1/s]; 20 lets it go from open to closed in one command of 50 ms."""
+    joint_margin_rad: float = 0.02
+    """Closest a joint may come to its limit [rad]."""
+    joint_brake_s: float = 0.15
+    """A joint that would reach its margin sooner than this is slowed down [s]."""
+    lead_m: float = 0.06
+    """Farthest the commanded position is taken to run ahead of the tool [m]; the arm's controller cuts it there."""
+
+    def __post_init__(self) -> None:
+        if not all(low < high for low, high in zip(self.workspace_low, self.workspace_high, strict=True)):
+            raise ContractError(f"workspace {self.workspace_low}..{self.workspace_high} [m] is empty")
+        _all_above_zero(self, ("tcp_speed_m_s", "tool_speed_rad_s", "tcp_acceleration_m_s2", "joint_brake_s"))
+        _all_above_zero(self, ("tool_acceleration_rad_s2", "gripper_rate_s", "lead_m"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandRules:
+    """What counts as held and as placed, from the fingers and the tracked scene."""
+
+    closed_command: float = 0.5
+    """The hand is told to close below this opening, [0, 1]."""
+    grip_gap: float = 0.06
+    """Fingers this much wider than commanded have something between them, dimensionless."""
+    near_m: float = 0.06
+    """A held object is tracked at most this far from the tool centre point [m]."""
+    lifted_m: float = 0.07
+    """A held object is lifted when the tool centre point is this high over the table [m]."""
+    goal_radius_m: float = 0.06
+    """A placed object is tracked at most this far from the goal, in the table plane [m]."""
+    retreat_m: float = 0.06
+    """The hand has retreated when the tool is this far from the placed object [m]."""
+    fresh_s: float = 1.0
+    """An estimate older than this proves nothing [s]."""
+    confidence: float = 0.3
+    """An estimate below this confidence proves nothing, [0, 1]."""
+
+    def __post_init__(self) -> None:
+        _all_above_zero(self, ("grip_gap", "near_m", "goal_radius_m", "retreat_m", "fresh_s"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchLimits:
+    """When a detector speaks, and how the panel listens."""
+
+    robot_age_s: float = 0.25
+    """A robot reading older than this is stale [s]."""
+    image_age_s: float = 0.5
+    """A camera image older than this is stale [s]."""
+    tracking_window_s: float = 0.5
+    """Over which commanded and achieved motion are compared [s]."""
+    tracking_lag_s: float = 0.15
+    """Servo lag that explains a difference [s]."""
+    tracking_error_m: float = 0.04
+    """Commanded motion not achieved, beyond what the lag explains [m]."""
+    stall_s: float = 1.5
+    """No progress for this long is a stall [s]."""
+    stall_m: float = 0.008
+    """A tool that stayed within this distance made no progress [m]."""
+    reversal_window_s: float = 1.5
+    """Over which reversals of the commanded motion are counted [s]."""
+    reversals: int = 8
+    """So many reversals in the window are dithering."""
+    reversal_step_m: float = 0.003
+    """Commanded steps shorter than this are not counted as motion [m]."""
+    lost_m: float = 0.12
+    """A target tracked farther than this from a hand that was believed to hold it is lost [m]."""
+    probe_need: int = 3
+    """Bad ticks of the probe needed to report..."""
+    probe_window: int = 4
+    """...among so many last ticks."""
+    cooldown_s: float = 1.0
+    """After a report was let through its detector is not heard for this long [s]."""
+    grace_s: float = 0.5
+    """After the policy got the arm (back) nothing but a stop or lost sensing is heard for this long [s]."""
+
+    def __post_init__(self) -> None:
+        _all_above_zero(self, ("robot_age_s", "image_age_s", "tracking_window_s", "tracking_error_m", "stall_s"))
+        _all_above_zero(self, ("stall_m", "reversal_window_s", "reversals", "lost_m", "probe_need"))
+        if self.probe_need > self.probe_window:
+            raise ContractError(f"probe_need {self.probe_need} exceeds probe_window {self.probe_window} ticks")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoverLimits:
+    """How long and how often the loop tries before it holds for a person."""
+
+    enabled: bool = True
+    """False: failures are reported and recorded but the policy keeps driving, for comparison. Stops, lost sensing and
+    the guard stay."""
+    diagnose_s: float = 20.0
+    """A diagnosis that takes longer ends in HOLDING [s]."""
+    confidence: float = 0.3
+    """A diagnosis below this confidence counts as unknown, [0, 1]."""
+    attempt_s: float = 8.0
+    """One attempt may last this long [s]."""
+    attempts: int = 3
+    """Attempts per episode, or since a person last resumed."""
+    diagnoses: int = 6
+    """Diagnoses per episode, or since a person last resumed."""
+    verify_ticks: int = 4
+    """The resume condition must hold for so many ticks in a row."""
+    operator_silence_s: float = 2.0
+    """An operator who drives and says nothing for this long is taken to be gone [s]."""
+
+    def __post_init__(self) -> None:
+        _all_above_zero(self, ("diagnose_s", "attempt_s", "attempts", "diagnoses", "verify_ticks"))
+        _all_above_zero(self, ("operator_silence_s",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeConfig:
+    """The whole runtime."""
+
+    replan_ticks: int = 4
+    """A new chunk is asked for every so many ticks."""
+    blend_steps: int = 2
+    """Ticks over which a new chunk is blended with the one before."""
+    chunk_age_s: float = 1.0
+    """A chunk is not played beyond this age [s]."""
+    chunk_slack: float = 0.1
+    """A chunk may leave the action bounds by this share of their range and is clipped; beyond it is refused."""
+    patience_s: float = 2.0
+    """A chunk not answered after this long is asked for again [s]."""
+    slow_scale: float = 0.5
+    """Share of the speed limits while a SLOW report is fresh, (0, 1]."""
+    slow_s: float = 1.5
+    """How long a SLOW report is fresh [s]."""
+    window_s: float = 2.0
+    """Past shown to a diagnoser [s]."""
+    evidence_images: int = 4
+    """Images per camera shown to a diagnoser, spread over the window."""
+    guard: GuardLimits = field(default_factory=GuardLimits)
+    hand: HandRules = field(default_factory=HandRules)
+    watch: WatchLimits = field(default_factory=WatchLimits)
+    recover: RecoverLimits = field(default_factory=RecoverLimits)
+
+    def __post_init__(self) -> None:
+        _all_above_zero(self, ("replan_ticks", "chunk_age_s", "patience_s", "slow_s", "window_s", "evidence_images"))
+        if self.blend_steps < 0 or self.chunk_slack < 0 or not 0 < self.slow_scale <= 1:
+            raise ContractError(
+                f"blend_steps {self.blend_steps} and chunk_slack {self.chunk_slack} must be >= 0, "
+                f"slow_scale {self.slow_scale} in (0, 1]"
+            )

@@ -1,0 +1,57 @@
+"""What the hand holds and where the target lies, judged from fingers and tracked scene. Called by watch and recover."""
+
+import numpy as np
+
+from core.arrays import Floats
+from core.flow import Observation
+from core.scene import SceneRoles, SceneState
+from runtime.config import HandRules
+
+
+def closing(obs: Observation, rules: HandRules) -> bool:
+    """Whether the hand is told to be closed."""
+    return obs.gripper_command < rules.closed_command
+
+
+def gripping(obs: Observation, rules: HandRules) -> bool:
+    """Whether something keeps the fingers wider than commanded; true as well while they are still closing."""
+    return closing(obs, rules) and obs.gripper_opening - obs.gripper_command > rules.grip_gap
+
+
+def seen(scene: SceneState | None, name: str, rules: HandRules) -> Floats | None:
+    """Returns the position (3,) [m] in base of an object when the estimate is fresh and sure, else None."""
+    found = scene.objects.get(name) if scene is not None and name else None
+    if scene is None or found is None or found.confidence < rules.confidence or scene.age_s(name) > rules.fresh_s:
+        return None
+    return found.pos_in_base
+
+
+def reach(obs: Observation, position: Floats | None) -> float:
+    """Returns how far the tool centre point is from a position [m]; infinity when that is None."""
+    if position is None:
+        return float("inf")
+    offset = position - obs.tcp_pos_in_base
+    return float(np.sqrt(offset @ offset))
+
+
+def held(obs: Observation, scene: SceneState | None, name: str, rules: HandRules, table_height_m: float = 0.0) -> bool:
+    """Whether the object is in the hand and lifted: fingers blocked, object tracked at the tool, tool high up.
+
+    Args:
+        obs: What was measured.
+        scene: Where things are thought to be.
+        name: The object.
+        rules: What counts.
+        table_height_m: Table top in base [m].
+    """
+    high = obs.tcp_pos_in_base[2] - table_height_m >= rules.lifted_m
+    return bool(high) and gripping(obs, rules) and reach(obs, seen(scene, name, rules)) <= rules.near_m
+
+
+def placed(obs: Observation, scene: SceneState | None, roles: SceneRoles, rules: HandRules) -> bool:
+    """Whether the target lies on the goal, is let go of, and the hand has retreated."""
+    target, goal = seen(scene, roles.target, rules), seen(scene, roles.goal, rules)
+    if target is None or goal is None or closing(obs, rules) or obs.gripper_opening < rules.closed_command:
+        return False
+    aside = float(np.hypot(*(target - goal)[:2]))
+    return aside <= rules.goal_radius_m and reach(obs, target) >= rules.retreat_m

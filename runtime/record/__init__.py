@@ -1,0 +1,1 @@
+"""Episodes on disk: written step by step, read back exactly, computed again."""

@@ -1,0 +1,1 @@
+"""What happens after a report: diagnosis, bounded attempts, verified hand-back."""

@@ -1,0 +1,101 @@
+"""The embedded probe as a diagnoser: names the mode from features, the stage by rule. Wired by `regrasp`."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from core.arrays import Floats
+from core.errors import ConfigError
+from core.failures import FailureMode
+from core.flow import Step
+from core.ports import Evidence
+from core.probe import NOMINAL, ProbeWeights
+from core.recovery import RecoveryDescriptor, RecoveryStage
+from core.rewards import RewardMask
+from core.scene import SceneRoles
+from runtime.config import HandRules
+from runtime.recover.stages import stage_for
+from runtime.watch.features import probe_features
+from runtime.watch.probe import check_layout, judged
+
+_AVERAGED = 3
+"""The last so many instants are judged and averaged."""
+
+
+class ProbeDiagnoser:
+    """Answers within the tick in which it is asked.
+
+    When the probe finds nothing wrong it answers mode UNKNOWN with stage RESUME, which asks the loop to go on; when it
+    has nothing to judge by, mode UNKNOWN with confidence 0, which makes the loop hold.
+
+    Args:
+        weights: The trained, calibrated probe.
+        roles: Who is who in this episode.
+        masks: The reward mask of every mode the probe can name.
+        rules: What counts as held.
+
+    Raises:
+        ArtifactError: The probe was trained on another feature layout.
+        ConfigError: A mode has no mask.
+    """
+
+    def __init__(
+        self, weights: ProbeWeights, roles: SceneRoles, masks: Mapping[FailureMode, RewardMask], rules: HandRules
+    ) -> None:
+        check_layout(weights)
+        missing = [m for m in weights.labels if m != NOMINAL and FailureMode(m) not in masks]
+        if missing or not masks:
+            raise ConfigError(f"no reward mask for {missing or 'any mode'}; the probe names {weights.labels}")
+        self._weights, self._roles, self._masks, self._rules = weights, roles, dict(masks), rules
+        self._answer: RecoveryDescriptor | None = None
+
+    def submit(self, evidence: Evidence) -> None:
+        """Judges the evidence at once; a newer question replaces an older one."""
+        probabilities = self._judge(evidence.steps)
+        if probabilities is None or not evidence.steps:
+            self._answer = self._unsure(evidence, "nothing to judge by", RecoveryStage.RETREAT, 0.0)
+        elif int(probabilities.argmax()) == self._weights.nominal_index:
+            sure = float(probabilities.max())
+            self._answer = self._unsure(evidence, "looks nominal", RecoveryStage.RESUME, sure)
+        else:
+            self._answer = self._named(evidence, probabilities)
+
+    def poll(self) -> RecoveryDescriptor | None:
+        """Returns the answer once, else None."""
+        answer, self._answer = self._answer, None
+        return answer
+
+    def _judge(self, steps: Sequence[Step]) -> Floats | None:
+        ends = range(max(1, len(steps) - _AVERAGED + 1), len(steps) + 1)
+        found = [judged(self._weights, probe_features(steps[:end], self._roles)) for end in ends]
+        known = [p for p in found if p is not None]
+        return np.mean(known, axis=0) if known else None
+
+    def _named(self, evidence: Evidence, probabilities: Floats) -> RecoveryDescriptor:
+        likeliest = int(probabilities.argmax())
+        mode, last = FailureMode(self._weights.labels[likeliest]), evidence.steps[-1]
+        return RecoveryDescriptor(
+            report_id=evidence.report.id,
+            mode=mode,
+            stage=stage_for(mode, last.observation, last.arrived.scene, self._roles, self._rules),
+            target=self._roles.target,
+            obstacles=tuple(n for n in (self._roles.distractor, self._roles.obstacle) if n),
+            mask=self._masks[mode],
+            confidence=float(probabilities[likeliest]),
+            model_id=self._weights.name,
+            rationale=", ".join(f"{n} {p:.2f}" for n, p in zip(self._weights.labels, probabilities, strict=True)),
+        )
+
+    def _unsure(self, evidence: Evidence, why: str, stage: RecoveryStage, confidence: float) -> RecoveryDescriptor:
+        library = next(iter(self._masks.values())).library
+        return RecoveryDescriptor(
+            report_id=evidence.report.id,
+            mode=FailureMode.UNKNOWN,
+            stage=stage,
+            target="",
+            obstacles=(),
+            mask=RewardMask(library=library, active=frozenset()),
+            confidence=confidence,
+            model_id=self._weights.name,
+            rationale=why,
+        )
