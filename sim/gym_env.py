@@ -57,6 +57,11 @@ class FruitOnPlateEnv(gymnasium.Env):  # type: ignore[misc] # gymnasium is not f
         self.observation_space = gymnasium.spaces.Box(-OBSERVATION_HIGH, OBSERVATION_HIGH, dtype=np.float64)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (EE_DELTA.size,), dtype=np.float32)
 
+    @property
+    def world(self) -> BatchWorld:
+        """The world inside, for experts and wrappers that need ground truth."""
+        return self._world
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
         """Starts a new episode; the same `seed` starts the same one."""
         super().reset(seed=seed, options=options)

@@ -28,8 +28,8 @@ def random_actions(n: int, steps: int) -> np.ndarray:
 def flat(world: World) -> np.ndarray:
     s = world.state()
     arrays = [s.time_s, s.joint_pos, s.joint_vel, s.tcp_pos_in_base, s.tcp_goal_in_base, s.gripper_opening]
-    arrays += [s.contact_force_n, s.object_pos_in_base, s.object_quat_xyzw_in_base, s.q_score, s.success]
-    return np.concatenate([np.asarray(a, dtype=float).reshape(world.n, -1) for a in arrays], axis=1)
+    arrays += [s.contact_force_n, s.object_pos_in_base, s.object_quat_xyzw_in_base, s.q_score, s.success.astype(float)]
+    return np.concatenate([a.reshape(world.n, -1) for a in arrays], axis=1)
 
 
 def test_it_is_a_world(build: Build) -> None:
