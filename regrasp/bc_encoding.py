@@ -150,33 +150,42 @@ def encode_texts(tokenizer: Tokenizer, spec: Processing, texts: Sequence[str]) -
 
 
 def encode_demonstrations(
-    demos: Demonstrations, *, lessons: Lessons, spec: Processing, tokenizer: Tokenizer, goal: str, chunk: int
+    demos: Demonstrations, manifest: Manifest, *, lessons: Lessons, tokenizer: Tokenizer, goal: str, chunk: int
 ) -> BcData:
     """Returns demonstrations as rows for `residual.bc`.
 
     Args:
         demos: Recorded ones, with images.
+        manifest: Statistics, sizes, and which objects to locate.
         lessons: Training sentences by object.
-        spec: Statistics and sizes.
         tokenizer: From `nano_tokenizer`.
         goal: Name of the object that targets belong on.
         chunk: T, actions in a chunk.
     """
+    spec, names = manifest.processing, manifest.readout_objects
+    kept = np.array([demos.object_names.index(name) for name in names])
+    objects = demos.objects_in_base[:, kept]
     actions, valid, step = chunk_rows(demos.actions, demos.episode, chunk)
     order = np.unique(demos.episode, return_inverse=True)[1]
-    tables = [encode_texts(tokenizer, spec, lessons.sentences.get(name, ())) for name in demos.object_names]
+    tables = [encode_texts(tokenizer, spec, lessons.sentences.get(name, ())) for name in names]
     return BcData(
         images=demos.images,
         states=spec.state.normalise(demos.proprio).astype(np.float32),
         chunks=spec.action.normalise(actions).astype(np.float32),
         valid=valid,
         step=step,
-        objects_m=demos.objects_in_base.astype(np.float32),
-        present=demos.objects_in_base[..., 2] > 0,
-        target=demos.target_index[order],
-        goal=demos.object_names.index(goal),
+        objects_m=objects.astype(np.float32),
+        present=objects[..., 2] > 0,
+        target=np.searchsorted(kept, demos.target_index)[order],
+        goal=names.index(goal),
         phrases=tuple(tables),
     )
+
+
+def seen_objects(demos: Demonstrations) -> tuple[str, ...]:
+    """Returns the objects that demonstrations ever show on the table, in their order; parked ones lie below it."""
+    shown = demos.objects_in_base[..., 2].max(axis=0) > 0
+    return tuple(name for i, name in enumerate(demos.object_names) if shown[i])
 
 
 def planned_move(spec: Processing, chunks: Floats) -> Floats:

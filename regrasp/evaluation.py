@@ -81,6 +81,15 @@ class InferenceTimes:
     p95_s: float | None
     """95th percentile [s]; None when there was no chunk."""
 
+    @staticmethod
+    def of(seconds: Sequence[float]) -> "InferenceTimes":
+        """Returns the summary of one episode's wall times [s]."""
+        if not seconds:
+            return InferenceTimes(chunks=0, p50_s=None, p95_s=None)
+        ordered = sorted(seconds)
+        p50, p95 = (ordered[int(share * (len(ordered) - 1))] for share in (0.5, 0.95))
+        return InferenceTimes(chunks=len(ordered), p50_s=p50, p95_s=p95)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeResult:

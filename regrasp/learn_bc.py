@@ -30,6 +30,7 @@ from regrasp.bc_encoding import (
     nano_processing,
     nano_tokenizer,
     planned_move,
+    seen_objects,
 )
 from residual.bc import Average, BcConfig, Trained, fit, pretrain
 from residual.bc_checks import first_moves, headed_for, unseen_losses
@@ -175,7 +176,7 @@ def _enrol(info: TaskInfo, demos: Demonstrations, unseen: Demonstrations, config
     if config.resume:
         found = load_checkpoint(config.out)
         network, tokenizer, manifest = found.network.requires_grad_(True).train(), found.tokenizer, found.manifest
-        if manifest.task != info.name or manifest.readout_objects != demos.object_names:
+        if manifest.task != info.name or manifest.readout_objects != seen_objects(demos):
             raise ConfigError(f"{config.out} was trained for {manifest.task!r}; it cannot go on with {info.name!r}")
         log = [json.loads(line) for line in (config.out / "training_log.jsonl").read_text().splitlines()]
         done = int(manifest.training["steps"])
@@ -183,12 +184,12 @@ def _enrol(info: TaskInfo, demos: Demonstrations, unseen: Demonstrations, config
         tokenizer = nano_tokenizer(lessons)
         shape = NanoShape(vocabulary=tokenizer.get_vocab_size(), image_px=demos.images.shape[2])
         manifest = nano_manifest(
-            info.name, lessons, nano_processing(demos, shape.image_tokens), demos.object_names, training={}
+            info.name, lessons, nano_processing(demos, shape.image_tokens), seen_objects(demos), training={}
         )
-        network = build_nano(shape, len(demos.cameras), demos.object_names, config.recipe.seed)
+        network = build_nano(shape, len(demos.cameras), manifest.readout_objects, config.recipe.seed)
     data, held = (
         encode_demonstrations(
-            d, lessons=lessons, spec=manifest.processing, tokenizer=tokenizer, goal=info.goal,
+            d, manifest, lessons=lessons, tokenizer=tokenizer, goal=info.goal,
             chunk=network.config.chunk_size,
         )
         for d in (demos, unseen)

@@ -1,0 +1,66 @@
+"""Where shipped models lie, and how their identity is written. Called by every command."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from core.errors import ConfigError
+
+VERSION = "0.1.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """Folder of trained models: what `models/` of this project looks like."""
+
+    root: Path
+
+    @property
+    def base(self) -> Path:
+        """The frozen image policy pi0-nano."""
+        return self.root / "pi0-nano"
+
+    @property
+    def surrogate(self) -> Path:
+        """The state policy that stands in for it during residual training and in CI."""
+        return self.root / "surrogate"
+
+    @property
+    def probe(self) -> Path:
+        """The embedded failure probe."""
+        return self.root / "probe"
+
+    def skills(self, task: str) -> Path:
+        """The residual skills of `task`, one folder a failure mode."""
+        return self.root / "skills" / task
+
+
+def find_models(given: Path | None) -> Models:
+    """Returns the models folder: the one given, the checkout's, or the installed one.
+
+    Raises:
+        ConfigError: None of them exists.
+    """
+    checkout = Path(__file__).resolve().parent.parent / "models"
+    installed = Path(sys.prefix) / "share" / "regrasp" / "models"
+    places = [given] if given else [checkout, installed]
+    for place in places:
+        if place.is_dir():
+            return Models(root=place)
+    raise ConfigError(f"no models folder at {', '.join(map(str, places))}; pass --models DIR or train with `make train`")
+
+
+def code_version() -> str:
+    """Returns version and commit of this checkout, the version alone when it is not one."""
+    here = Path(__file__).resolve().parent
+    asked = subprocess.run(
+        ["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return f"{VERSION}+{asked.stdout.strip()}" if asked.returncode == 0 else VERSION
+
+
+def text_hash(text: str) -> str:
+    """Returns the SHA-256 of a text, hex."""
+    return sha256(text.encode()).hexdigest()

@@ -1,0 +1,31 @@
+"""Every task by name. A new task gets its line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.errors import unknown_name
+from core.ports import Expert
+from core.tasks import TaskInfo
+from sim.task import Task
+from sim.tasks.fruit_expert import FruitExpert
+from sim.tasks.fruit_on_plate import INFO as FRUIT_ON_PLATE
+from sim.tasks.fruit_on_plate import FruitOnPlate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEntry:
+    """One task: what it is, and how it is made in simulation."""
+
+    info: TaskInfo
+    make: Callable[[], Task]
+    expert: Callable[[], Expert]
+
+
+_TASKS = {FRUIT_ON_PLATE.name: TaskEntry(info=FRUIT_ON_PLATE, make=FruitOnPlate, expert=FruitExpert)}
+
+
+def find_task(name: str) -> TaskEntry:
+    """Returns the task called `name`, or raises `ConfigError` naming the nearest."""
+    if name not in _TASKS:
+        raise unknown_name("task", name, _TASKS)
+    return _TASKS[name]
