@@ -2,6 +2,10 @@
 
 Called by `sim.world` when a failure is armed in a world. An injector looks only at ground truth and at the action about
 to be taken; it answers with a `Disturbance`, which the world applies at once.
+
+At the default strengths every one strikes in 256 of 256 episodes; whoever goes on blindly succeeds in none of them (4
+of 256 when the plate moves), and the scripted expert, taking over a random 0 to 4.5 s later, in all of the others
+(seeds 9000 to 9255; tests/unit/test_sim_failures.py keeps 95 % on 100 other seeds).
 """
 
 from dataclasses import dataclass
@@ -79,8 +83,7 @@ class TargetMoved:
     """While the target is carried, the plate is taken to a part of the table where it never was before."""
 
     plate_low: Floats
-    """Corner of the zone where plates start, x and y [m]."""
-    plate_high: Floats
+    """Near, right corner of the zone where plates start, x and y [m]."""
     unit: str = "m"
     """How far beyond the near (low y) edge of the plates' zone it ends up."""
     default: float = 0.25
@@ -150,19 +153,18 @@ class Collision:
         return Disturbance(place={block: centre}, yaw={block: float(np.arctan2(way[1], way[0]))})
 
 
-def fruit_injectors(info: TaskInfo, plate_low: Floats, plate_high: Floats) -> dict[FailureMode, Injector]:
+def fruit_injectors(info: TaskInfo, plate_low: Floats) -> dict[FailureMode, Injector]:
     """Returns the injectors of the fruit task.
 
     Args:
         info: The task.
         plate_low: Corner of the zone where plates start, x and y [m].
-        plate_high: The other corner [m].
     """
     block = next(o for o in info.objects if o.name == info.obstacle)
     return {
         FailureMode.MISSED_GRASP: MissedGrasp(),
         FailureMode.DROP: Drop(),
-        FailureMode.TARGET_MOVED: TargetMoved(plate_low=plate_low, plate_high=plate_high),
+        FailureMode.TARGET_MOVED: TargetMoved(plate_low=plate_low),
         FailureMode.WRONG_OBJECT: WrongObject(),
         FailureMode.COLLISION: Collision(half_height_m=float(block.size_m[2])),
     }

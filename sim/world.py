@@ -5,7 +5,7 @@ O objects, G sub-goals.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import mujoco.batch
 import numpy as np
@@ -127,7 +127,7 @@ class BatchWorld:
         self._controller.hold(ids, state.joint_pos, state.tcp_pos_in_base, state.tcp_quat_xyzw_in_base)
 
     def state(self) -> WorldState:
-        """Returns the ground truth of all worlds."""
+        """Returns the ground truth of all worlds; its arrays are read-only."""
         return self._now().state
 
     def instruction(self, i: int) -> str:
@@ -294,6 +294,10 @@ class BatchWorld:
         np.maximum(reached, self._task.subgoals(facts), out=reached)
         state = replace(facts.state, success=self._task.success(facts), q_score=reached.mean(axis=1))
         self._facts = replace(facts, state=state)
+        for field in fields(state):
+            value = getattr(state, field.name)
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
 
     def _read(self) -> Facts:
         time, qpos, qvel = (self._fields[name] for name in ("time", "qpos", "qvel"))

@@ -13,7 +13,7 @@ import numpy as np
 from core.arrays import Bools, Floats
 from core.failures import FailureMode
 from core.recovery import RecoveryStage
-from core.scene import ROLES, SceneRoles
+from core.scene import ROLES
 from core.tasks import ObjectInfo, TaskInfo
 from sim.cell import PARKED_M
 from sim.failures import fruit_injectors
@@ -45,7 +45,7 @@ PLATE = ObjectInfo(
 )
 BLOCK = ObjectInfo(
     name="block",
-    words=("block",),
+    words=(),
     shape="box",
     size_m=np.array([0.02, 0.06, 0.10]),
     rgb=np.array([0.62, 0.10, 0.66]),
@@ -129,9 +129,8 @@ class FruitOnPlate:
 
     def __init__(self) -> None:
         self._radius = np.array([o.size_m[2] for o in INFO.objects])
-        self._injectors = fruit_injectors(INFO, PLATE_LOW_M, PLATE_HIGH_M)
-        wordings = {"training": training_instructions(), "paraphrases": paraphrases()}
-        self._instructions = {**wordings, "all": wordings["training"] + wordings["paraphrases"]}
+        self._injectors = fruit_injectors(INFO, PLATE_LOW_M)
+        self._told = _by_target()
 
     @property
     def info(self) -> TaskInfo:
@@ -153,7 +152,7 @@ class FruitOnPlate:
         apple, lemon, plate = _apart(rng)
         centres = np.array([[*apple, APPLE.size_m[2]], [*lemon, LEMON.size_m[2]], [*plate, PLATE.size_m[2]], PARKED_M])
         target = ("apple", "lemon")[int(rng.integers(2))]
-        told = [text for text in self._instructions[wording] if INFO.roles(text).target == target]
+        told = self._told[wording, target]
         instruction = told[int(rng.integers(len(told)))]
         return Scene(object_pos_in_base=centres, roles=INFO.roles(instruction), instruction=instruction)
 
@@ -185,6 +184,19 @@ class FruitOnPlate:
         return np.asarray(self._radius[facts.state.roles[:, ROLES.index("target")]])
 
 
+def _by_target() -> dict[tuple[Wording, str], tuple[str, ...]]:
+    """Returns the instructions of each wording that name each fruit."""
+    training, held_out = training_instructions(), paraphrases()
+    wordings: dict[Wording, tuple[str, ...]] = {
+        "training": training, "paraphrases": held_out, "all": training + held_out
+    }  # fmt: skip
+    return {
+        (wording, fruit): tuple(text for text in texts if INFO.roles(text).target == fruit)
+        for wording, texts in wordings.items()
+        for fruit in ("apple", "lemon")
+    }
+
+
 def _apart(rng: np.random.Generator) -> Floats:
     """Returns x and y of apple, lemon and plate, shape (3, 2) [m]."""
     while True:
@@ -193,8 +205,3 @@ def _apart(rng: np.random.Generator) -> Floats:
         clear = min(np.linalg.norm(apple - plate), np.linalg.norm(lemon - plate)) > PLATE_APART_M
         if clear and np.linalg.norm(apple - lemon) > FRUIT_APART_M:
             return np.array([apple, lemon, plate])
-
-
-def roles_of(instruction: str) -> SceneRoles:
-    """Returns who is who in `instruction`; raises `ConfigError` when it names no fruit, or both."""
-    return INFO.roles(instruction)
