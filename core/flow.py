@@ -174,7 +174,7 @@ class Step:
     note: str = ""
     """Why the phase changed, or why an answer was refused."""
     chunk_t_ns: int | None = None
-    """Observation time of the chunk that `base` was taken from [ns], None without base."""
+    """Observation time of the newest chunk taken so far [ns], None without one."""
 
     def __post_init__(self) -> None:
         asked = floats("asked", self.asked, (None,))

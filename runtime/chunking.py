@@ -105,7 +105,7 @@ class ChunkPlayer:
 
     @property
     def chunk_t_ns(self) -> int | None:
-        """Observation time of the chunk being played [ns], None without one."""
+        """Observation time of the newest chunk taken [ns], None without one."""
         return None if self._chunk is None else self._chunk.obs_t_ns
 
     def action(self, t_ns: int) -> Floats | None:

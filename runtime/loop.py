@@ -166,7 +166,7 @@ class Loop:
             report=None,
             next_phase=self.phase,
             note=refused or choice.note,
-            chunk_t_ns=None if base is None else self._player.chunk_t_ns,
+            chunk_t_ns=self._player.chunk_t_ns,
         )
 
     def _correction(self, obs: Observation, arrived: Arrived, base: Floats | None) -> Floats | None:
