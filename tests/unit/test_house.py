@@ -1,6 +1,7 @@
 """The laws of the house that no other tool keeps: sizes, names, docstrings, no pickle, no room in another room."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -145,3 +146,10 @@ def test_lock_pins_every_direct_requirement_exactly():
 def test_test_files_have_names_of_their_own():
     stems = [p.stem for p in TESTS if p.stem != "conftest"]
     assert sorted(stems) == sorted(set(stems))
+
+
+def test_readme_leads_somewhere():
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text())
+    missing = [link for link in links if not (ROOT / link).exists()]
+    assert links
+    assert missing == [], "write them; docs/picture.webp is drawn by `make run` and then `make picture`"

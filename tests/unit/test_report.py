@@ -26,7 +26,17 @@ from regrasp.evaluation import (
 )
 from regrasp.evaluation_log import LOG_NAME, append_result, open_log
 from regrasp.report import format_table, write_report
-from regrasp.report_clips import BAR_PX, CLIPS_NAME, WIDTH_PX, Clip, load_clips, pair_clips, save_clip, stills
+from regrasp.report_clips import (
+    BAR_PX,
+    CLIPS_NAME,
+    WIDTH_PX,
+    Clip,
+    load_clips,
+    pair_clips,
+    save_clip,
+    stills,
+    telling_seed,
+)
 from regrasp.report_picture import write_picture
 from regrasp.report_views import axis_ticks
 
@@ -234,6 +244,15 @@ def test_clips_are_paired_where_base_failed_and_recovery_did_not(results, clips_
     for pair in pairs:
         assert pair.base.seed == pair.recovery.seed
         assert (pair.base_result.success, pair.recovery_result.success) == (False, True)
+
+
+def test_telling_seed_is_the_first_that_fails_alone_and_is_recovered(results):
+    for mode in MODES:
+        seed = telling_seed(mode, results)
+        outcome = {(r.arm, r.seed): r.success for r in results if r.injected == mode}
+        told = [s for a, s in sorted(outcome) if a == ArmName.BASE and not outcome[a, s] and outcome["recovery", s]]
+        assert seed == told[0]
+    assert telling_seed(FailureMode.JAM, results) is None
 
 
 def test_clips_beyond_the_size_budget_are_left_out_and_the_report_says_so(results, evaluation, clips_dir, tmp_path):
