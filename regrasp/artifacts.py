@@ -49,7 +49,9 @@ def find_models(given: Path | None) -> Models:
     for place in places:
         if place.is_dir():
             return Models(root=place)
-    raise ConfigError(f"no models folder at {', '.join(map(str, places))}; pass --models DIR or train with `make train`")
+    raise ConfigError(
+        f"no models folder at {', '.join(map(str, places))}; pass --models DIR or train with `make train`"
+    )
 
 
 def code_version() -> str:

@@ -134,9 +134,15 @@ def config_hash(stack: StackConfig, models: Models) -> str:
 
 
 def _recorded(jobs: Sequence[EpisodeJob], record: str) -> list[EpisodeJob]:
-    first = {mode: min((j.seed for j in jobs if j.injected is mode), default=-1) for mode in {j.injected for j in jobs}}
-    chosen = {"all": lambda _: True, "none": lambda _: False, "clips": lambda j: j.injected and j.seed == first[j.injected]}
-    return [replace(j, record=bool(chosen[record](j))) for j in jobs]
+    """Returns the jobs with those marked that are to be recorded."""
+    first: dict[str, int] = {}
+    for job in jobs:
+        if job.injected is not None:
+            first.setdefault(job.injected, job.seed)
+    return [
+        replace(j, record=record == "all" or (record == "clips" and first.get(j.injected or "") == j.seed))
+        for j in jobs
+    ]
 
 
 def _write(campaign: Campaign, results: Sequence[EpisodeResult], out: Path) -> Evaluation:

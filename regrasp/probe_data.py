@@ -5,40 +5,28 @@ steps, by the same code that the probe runs on. Called by `regrasp learn probe`.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from core.arrays import Floats, Ints
+from core.arrays import Floats
 from core.failures import FailureMode
 from core.flow import Step
 from core.probe import NOMINAL
 from core.worlds import Injection
 from regrasp.stack import CellStack
+from residual.probe import ProbeData
 from runtime.episode import run_episode
 from runtime.watch.features import WINDOW, probe_features
 
 MURKY_S = 0.15
 """So long after an injection nothing can be seen of it yet; these ticks are left out [s]."""
-EVERY = 2
-"""Every so many ticks become a row: neighbours are nearly the same."""
 LATE_S = 5.0
 """Ticks later than this after an injection are left out [s]."""
 MENDED_M = 0.10
 """A policy that lifted the right target this high again has mended the failure by itself [m]."""
 _MENDED_BY_HOLDING = frozenset({FailureMode.MISSED_GRASP, FailureMode.DROP, FailureMode.WRONG_OBJECT})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeRows:
-    """M labelled instants of one or more episodes."""
-
-    features: Floats
-    """Shape (M, F)."""
-    labels: tuple[str, ...]
-    """M labels: `NOMINAL` or a failure mode."""
-    episode: Ints
-    """Seed of each row's episode, shape (M,)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,7 +44,7 @@ class _Labeller:
         """Takes a step; returns whether the episode is over."""
         self.window.append(step)
         label = self._label()
-        if label is not None and step.index % EVERY == 0:
+        if label is not None:
             row = probe_features(list(self.window), self.stack.roles())
             if row is not None:
                 self.features.append(row)
@@ -77,7 +65,7 @@ class _Labeller:
         return None if murky else str(self.mode)
 
 
-def collect(stack: CellStack, seed: int, mode: FailureMode | None) -> ProbeRows:
+def collect(stack: CellStack, seed: int, mode: FailureMode | None) -> ProbeData:
     """Lives through one episode of the frozen policy alone and returns its labelled instants.
 
     An uninjected episode that fails gives no rows: nobody can say when it stopped being nominal.
@@ -94,17 +82,17 @@ def collect(stack: CellStack, seed: int, mode: FailureMode | None) -> ProbeRows:
     spoiled = mode is None and not stack.world.state().success[0]
     keep = 0 if spoiled or stack.void() else len(labeller.labels)
     size = len(labeller.features[0]) if labeller.features else 0
-    return ProbeRows(
+    return ProbeData(
         features=np.array(labeller.features[:keep]).reshape(keep, size),
         labels=tuple(labeller.labels[:keep]),
         episode=np.full(keep, seed, dtype=np.int64),
     )
 
 
-def joined(parts: list[ProbeRows]) -> ProbeRows:
+def joined(parts: Sequence[ProbeData]) -> ProbeData:
     """Returns the rows of all parts that have any."""
     full = [p for p in parts if p.labels]
-    return ProbeRows(
+    return ProbeData(
         features=np.concatenate([p.features for p in full]),
         labels=tuple(label for p in full for label in p.labels),
         episode=np.concatenate([p.episode for p in full]),

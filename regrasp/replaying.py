@@ -34,5 +34,7 @@ def replay_episodes(config: ReplayConfig) -> int:
 def _files(given: tuple[Path, ...]) -> list[Path]:
     files = [f for path in given for f in (sorted(path.rglob("*.mcap")) if path.is_dir() else [path])]
     if not files:
-        raise ConfigError(f"no episode files in {', '.join(map(str, given)) or 'nothing'}; name .mcap files or a folder")
+        raise ConfigError(
+            f"no episode files in {', '.join(map(str, given)) or 'nothing'}; name .mcap files or a folder"
+        )
     return files

@@ -1,23 +1,19 @@
 """Runs many episodes on several cores: one child process a shard, results appended as they come.
 
-Children are started from the command line with a JSON job and answer one JSON line an episode, so nothing is pickled.
 Called by `run` and `eval`; the child is `python -m regrasp.shard`.
 """
 
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 from pydantic import TypeAdapter
 
-from core.errors import RegraspError
 from core.failures import FailureMode
+from regrasp.children import Child, run_children
 from regrasp.evaluation import ArmName, EpisodeResult
 from regrasp.stack import StackConfig
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeJob:
@@ -78,34 +74,12 @@ def run_jobs(
     Raises:
         RegraspError: A child failed; its last words are in the message.
     """
-    workers = max(1, min(workers, len(jobs)))
-    shards = [ShardJob(stack=stack, out=out, jobs=tuple(jobs[i::workers])) for i in range(workers)]
-    turn = Lock()
-
-    def one_at_a_time(result: EpisodeResult) -> None:
-        with turn:
-            done(result)
-
-    with ThreadPoolExecutor(workers, thread_name_prefix="shard") as pool:
-        for future in [pool.submit(_run_shard, shard, one_at_a_time) for shard in shards]:
-            future.result()
-
-
-def _run_shard(shard: ShardJob, done: Callable[[EpisodeResult], None]) -> None:
-    if not shard.jobs:
+    if not jobs:
         return
-    log = shard.out / "logs"
-    log.mkdir(parents=True, exist_ok=True)
-    errors = log / f"shard-{shard.jobs[0].arm}-{shard.jobs[0].seed}-{shard.jobs[0].injected or 'nominal'}.txt"
-    with errors.open("w") as stderr, subprocess.Popen(
-        [sys.executable, "-m", "regrasp.shard"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
-    ) as child:  # fmt: skip
-        assert child.stdin is not None
-        assert child.stdout is not None
-        child.stdin.write(SHARD.dump_json(shard))
-        child.stdin.close()
-        for line in child.stdout:
-            done(RESULT.validate_json(line))
-    if child.returncode:
-        words = errors.read_text().strip().splitlines()[-1:]
-        raise RegraspError(f"a worker stopped with code {child.returncode}: {' '.join(words)}; see {errors}")
+    workers = min(workers, len(jobs))
+    shards = [ShardJob(stack=stack, out=out, jobs=tuple(jobs[i::workers])) for i in range(workers)]
+    children = [
+        Child(module="regrasp.shard", job=SHARD.dump_json(shard), log=out / "logs" / f"shard-{i}.txt")
+        for i, shard in enumerate(shards)
+    ]
+    run_children(children, workers, lambda line: done(RESULT.validate_json(line)))

@@ -1,4 +1,4 @@
-"""One simulated cell with everything loaded, ready to live many episodes. Called by `regrasp.episode` and `learn probe`.
+"""One simulated cell with everything loaded, ready to live many episodes. Called by `episode` and `learn_probe`.
 
 This is the place where the rooms are wired for a simulated arm: world and cameras (sim), policy, tracker and chat model
 (bridge), loop, detectors, diagnosers and recorder (runtime), skills and probe (residual), calibration.
@@ -18,38 +18,38 @@ from bridge.chat import ChatConfig, OpenAiChat
 from bridge.pi0.policy import Pi0Policy
 from bridge.tracker import ColourTracker
 from bridge.worker import DelayedPolicy
+from calibration.bundle import bundle_hash
 from core.arrays import in_range
 from core.clock import ManualClock, MonotonicClock
 from core.episodes import EpisodeMeta
-from core.errors import ConfigError
-from core.flow import ActionChunk, Observation, Step
+from core.errors import ArtifactError
+from core.flow import ActionChunk, Observation
 from core.ports import Diagnoser, Sink, Tracker
 from core.probe import ProbeWeights
 from core.robots import EE_DELTA
 from core.scene import SceneRoles
 from core.tasks import TaskInfo
 from core.worlds import Injection
-from regrasp.artifacts import code_version, find_models
+from regrasp.artifacts import Models, code_version, find_models
 from regrasp.pictures import jpeg
 from regrasp.task_registry import find_task
 from regrasp.truth import TruthTracker
-from residual.masks import MASKS, default_mask
+from residual.cards import TrainedCard
 from residual.library import LIBRARY
+from residual.masks import MASKS, default_mask
 from residual.policy import ResidualSkill
-from residual.probe_io import load_probe
-from residual.cards import TrainedCard, load_skills
 from runtime.config import RuntimeConfig
 from runtime.loop import Loop, Ports
 from runtime.pacing import Pacer
 from runtime.plan import LoopPlan, build_loop
+from runtime.record.codec import dumps
+from runtime.record.replay import config_hash
+from runtime.record.writer import EpisodeWriter
 from runtime.recover.diagnose import VlmDiagnoser
 from runtime.recover.done import TaskDone
 from runtime.recover.fallback import FallbackDiagnoser
 from runtime.recover.probe_diagnoser import ProbeDiagnoser
 from runtime.recover.prompt import Allowed
-from runtime.record.codec import dumps
-from runtime.record.replay import config_hash
-from runtime.record.writer import EpisodeWriter
 from sim.cameras import CAMERA_NAMES, CellCameras, calibration_bundle
 from sim.robot import SPEC, SimRobot
 from sim.world import BatchWorld
@@ -257,6 +257,16 @@ class CellStack:
             self._chat, allowed_names(self.info), library=LIBRARY.id, clock=MonotonicClock(), deadline_s=patience_s
         )
         return FallbackDiagnoser(model, probe, clock=MonotonicClock(), patience_s=patience_s)
+
+
+def _watching(task: str, models: Models, policy_id: str) -> Watching:
+    probe = load_probe(models.probe)
+    if probe.policy != policy_id:
+        raise ArtifactError(
+            f"probe {models.probe} was trained on the features of {probe.policy!r}, not of {policy_id!r}; "
+            "train it again with `regrasp learn probe`"
+        )
+    return Watching(probe=probe, skills=load_skills(models.skills(task), base_policy=policy_id))
 
 
 def allowed_names(info: TaskInfo) -> Allowed:

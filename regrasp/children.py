@@ -1,0 +1,66 @@
+"""Runs jobs in child processes: JSON in on standard input, JSON lines out, nothing pickled.
+
+Called by `regrasp.shards` (episodes) and `regrasp.train` (skills).
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from core.errors import RegraspError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """One child process to be."""
+
+    module: str
+    """Run as `python -m module`."""
+    job: bytes
+    """Its standard input, JSON."""
+    log: Path
+    """Gets its standard error."""
+
+
+def run_children(children: Sequence[Child], workers: int, heard: Callable[[bytes], None]) -> None:
+    """Runs all children, `workers` at a time.
+
+    Args:
+        children: In the order in which they start.
+        workers: Processes side by side.
+        heard: Called with each line a child prints, never twice at once.
+
+    Raises:
+        RegraspError: A child failed; its last words are in the message.
+    """
+    turn = Lock()
+
+    def one_at_a_time(line: bytes) -> None:
+        with turn:
+            heard(line)
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="child") as pool:
+        for future in [pool.submit(_run, child, one_at_a_time) for child in children]:
+            future.result()
+
+
+def _run(child: Child, heard: Callable[[bytes], None]) -> None:
+    child.log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", child.module]
+    with (
+        child.log.open("w") as words,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(child.job)
+        process.stdin.close()
+        for line in process.stdout:
+            heard(line)
+    if process.returncode:
+        last = " ".join(child.log.read_text().strip().splitlines()[-1:])
+        raise RegraspError(f"{child.module} stopped with code {process.returncode}: {last}; see {child.log}")
