@@ -73,8 +73,8 @@ def doctor(config: DoctorConfig) -> int:
 
 
 _DO: dict[type, Callable[[Any], int]] = {
-    RunConfig: run, EvalConfig: evaluate_policy, TrainConfig: train, LearnConfig: learn, CompileConfig: compile_descriptor,
-    ReplayConfig: replay_episodes, ReportConfig: report, DoctorConfig: doctor, BenchConfig: bench,
+    RunConfig: run, EvalConfig: evaluate_policy, TrainConfig: train, LearnConfig: learn,
+    CompileConfig: compile_descriptor, ReplayConfig: replay_episodes, ReportConfig: report, DoctorConfig: doctor, BenchConfig: bench,
 }  # fmt: skip
 
 

@@ -76,8 +76,10 @@ def learn_probe(config: LearnProbeConfig) -> int:
         data, ProbeConfig(seed=config.seed), name=f"probe-{config.task}@1", layout=LAYOUT, policy=policy_id
     )
     figures = _figures(fitted, data)
-    made = {"task": config.task, "rows": float(len(data.labels)), "mode_accuracy": fitted.mode_accuracy.rate,
-            "false_alarms": fitted.false_alarms.rate, "seed": float(config.seed)}  # fmt: skip
+    made: dict[str, float | str] = {
+        "task": config.task, "rows": float(len(data.labels)), "mode_accuracy": fitted.mode_accuracy.rate,
+            "false_alarms": fitted.false_alarms.rate, "seed": float(config.seed),
+    }  # fmt: skip
     save_probe(config.out, fitted.weights, made)
     (config.out / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
     print(json.dumps(figures, indent=1))

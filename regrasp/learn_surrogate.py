@@ -1,4 +1,4 @@
-"""`regrasp learn surrogate`: the state policy that stands in for the frozen image policy in residual training and CI."""
+"""`regrasp learn surrogate`: the state policy standing in for the image policy in residual training and CI."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +40,10 @@ def learn_surrogate(config: LearnSurrogateConfig) -> int:
             bar.update()
 
         surrogate = train_surrogate(demos, task.info.roles, recipe, progress)
-    made: dict[str, float | str] = {"task": config.task, "episodes": float(config.episodes), "demo_seed": float(config.demo_seed),
-            "seed": float(config.seed), "last_loss": round(losses[-1], 5)}  # fmt: skip
+    made: dict[str, float | str] = {
+        "task": config.task, "episodes": float(config.episodes), "demo_seed": float(config.demo_seed),
+        "seed": float(config.seed), "last_loss": round(losses[-1], 5),
+    }  # fmt: skip
     save_surrogate(config.out, surrogate, made)
     print(f"{config.out}: {surrogate.policy_id}, last loss {losses[-1]:.4f}")
     return 0

@@ -22,7 +22,6 @@ from calibration.bundle import bundle_hash
 from core.arrays import in_range
 from core.clock import ManualClock, MonotonicClock
 from core.episodes import EpisodeMeta
-from core.errors import ArtifactError
 from core.flow import ActionChunk, Observation
 from core.ports import Diagnoser, Sink, Tracker
 from core.probe import ProbeWeights
@@ -34,10 +33,11 @@ from regrasp.artifacts import Models, code_version, find_models
 from regrasp.pictures import jpeg
 from regrasp.task_registry import find_task
 from regrasp.truth import TruthTracker
-from residual.cards import TrainedCard
+from residual.cards import TrainedCard, load_skills
 from residual.library import LIBRARY
 from residual.masks import MASKS, default_mask
 from residual.policy import ResidualSkill
+from residual.probe_io import load_probe
 from runtime.config import RuntimeConfig
 from runtime.loop import Loop, Ports
 from runtime.pacing import Pacer
@@ -260,13 +260,8 @@ class CellStack:
 
 
 def _watching(task: str, models: Models, policy_id: str) -> Watching:
-    probe = load_probe(models.probe)
-    if probe.policy != policy_id:
-        raise ArtifactError(
-            f"probe {models.probe} was trained on the features of {probe.policy!r}, not of {policy_id!r}; "
-            "train it again with `regrasp learn probe`"
-        )
-    return Watching(probe=probe, skills=load_skills(models.skills(task), base_policy=policy_id))
+    skills = load_skills(models.skills(task), base_policy=policy_id)
+    return Watching(probe=load_probe(models.probe, policy=policy_id), skills=skills)
 
 
 def allowed_names(info: TaskInfo) -> Allowed:
