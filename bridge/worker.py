@@ -105,6 +105,15 @@ class Threaded(Generic[Asked, Answer]):
             raise ready
         return ready
 
+    def wait(self, timeout_s: float) -> bool:
+        """Waits for an answer, for callers that have the time; returns whether `poll` will give one.
+
+        Args:
+            timeout_s: How long at most [s].
+        """
+        with self._changed:
+            return self._changed.wait_for(lambda: self._ready is not None, timeout_s)
+
     def forget(self) -> None:
         """Drops request and answer."""
         with self._changed:
@@ -122,6 +131,7 @@ class Threaded(Generic[Asked, Answer]):
             with self._changed:
                 if number == self._newest:
                     self._ready = answer
+                    self._changed.notify_all()
 
 
 def _answer(infer: Callable[[Asked], Answer], asked: Asked, name: str) -> Answer | RegraspError:
@@ -201,6 +211,10 @@ class ThreadedPolicy:
     def poll(self) -> ActionChunk | None:
         """Returns a finished chunk once, else None; raises `RegraspError` when computing it failed."""
         return self._worker.poll()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Waits for a chunk, at most `timeout_s` [s], e.g. before the first tick; returns whether `poll` gives one."""
+        return self._worker.wait(timeout_s)
 
     def reset(self) -> None:
         """Forgets requests; the base is reset before it computes again."""

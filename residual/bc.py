@@ -135,7 +135,7 @@ def pretrain(network: BcNetwork, data: BcData, config: BcConfig) -> Iterator[Tra
     sampler = Sampler(data, config.augmentation, np.random.default_rng([config.seed, 1]))
     optimizer = _optimizer(network, config.pretrain_lr, config)
     for step in range(1, config.pretrain_steps + 1):
-        _set_rate(optimizer, config.pretrain_lr, step / config.pretrain_steps)
+        _set_rate(optimizer, config.pretrain_lr, step / config.pretrain_steps, warm=min(1.0, step / 50))
         batch = sampler.draw(config.pretrain_batch)
         loss = _objects_loss(network, network.image_tokens(batch.pixels), batch)
         _descend(network, optimizer, loss)
@@ -240,7 +240,7 @@ def _optimizer(network: BcNetwork, rate: float, config: BcConfig) -> torch.optim
     return torch.optim.AdamW(list(network.parameters()), lr=rate, betas=(0.9, 0.98), weight_decay=config.weight_decay)
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float, done: float, warm: float = 1.0) -> None:
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float, done: float, warm: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = warm * rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
 

@@ -68,7 +68,7 @@ class Checkpoint:
     tokenizer: Tokenizer
     manifest: Manifest
     policy_id: str
-    """name@first 12 hex digits of the hash over all its files."""
+    """name@first 12 hex digits of the hash over weights, tokenizer, processing and sampling."""
 
 
 def save_checkpoint(directory: Path, network: Pi0Network, tokenizer: Tokenizer, manifest: Manifest,
@@ -99,7 +99,7 @@ def save_checkpoint(directory: Path, network: Pi0Network, tokenizer: Tokenizer, 
         (fresh / name).write_text(text)
     shutil.rmtree(directory, ignore_errors=True)
     fresh.rename(directory)
-    return _policy_id(manifest.name, hashes)
+    return _policy_id(manifest, hashes)
 
 
 def load_checkpoint(directory: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Checkpoint:
@@ -121,17 +121,21 @@ def load_checkpoint(directory: Path, *, device: str = "cpu", dtype: torch.dtype 
         tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
     except Exception as error:  # tokenizers raises bare Exception
         raise ArtifactError(f"{directory}/tokenizer.json is not a tokenizer: {error}") from error
-    network = _load_network(directory, manifest, dtype)
+    network = _load_network(directory, dtype)
     _check_shapes(directory, network, manifest, tokenizer)
+    if manifest.readout_objects:
+        network.readout = _load_readout(directory, network.config, manifest)
     network.to(device=device, dtype=dtype).eval().requires_grad_(False)
-    return Checkpoint(
-        network=network, tokenizer=tokenizer, manifest=manifest, policy_id=_policy_id(manifest.name, hashes)
-    )
+    return Checkpoint(network=network, tokenizer=tokenizer, manifest=manifest, policy_id=_policy_id(manifest, hashes))
 
 
-def _policy_id(name: str, hashes: Mapping[str, str]) -> str:
-    together = "".join(f"{k}={hashes[k]};" for k in sorted(hashes))
-    return f"{name}@{hashlib.sha256(together.encode()).hexdigest()[:12]}"
+def _policy_id(manifest: Manifest, hashes: Mapping[str, str]) -> str:
+    """Names what decides the actions; config.json is left out, where transformers also writes how it was made."""
+    document = _to_json(manifest)
+    decides = {name: document[name] for name in ("processing", "noise", "steps", "dt_s", "object_words")}
+    files = {name: digest for name, digest in hashes.items() if name != "config.json"}
+    text = json.dumps([decides, files], sort_keys=True)
+    return f"{manifest.name}@{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def _sha256(path: Path) -> str:
@@ -197,7 +201,7 @@ def _same_keys(kind: type, document: Mapping[str, Any], where: str) -> dict[str,
     return dict(document)
 
 
-def _load_network(directory: Path, manifest: Manifest, dtype: torch.dtype) -> Pi0Network:
+def _load_network(directory: Path, dtype: torch.dtype) -> Pi0Network:
     register_tower()
     disable_progress_bar()
     try:
@@ -209,8 +213,7 @@ def _load_network(directory: Path, manifest: Manifest, dtype: torch.dtype) -> Pi
     wrong = {k: sorted(map(str, v)) for k, v in report.items() if v}
     if wrong:
         raise ArtifactError(f"{directory}: weights do not fit config.json: {wrong}")
-    readout = _load_readout(directory, pi0.config, manifest) if manifest.readout_objects else None
-    return Pi0Network(pi0, readout)
+    return Pi0Network(pi0)
 
 
 def _load_readout(directory: Path, config: PI0Config, manifest: Manifest) -> SceneReadout:
