@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mcap.exceptions import EndOfFile, McapError
-from mcap.records import Channel, Footer, Header, Message
+from mcap.records import Channel, Footer, Header, Message, Statistics
 from mcap.stream_reader import StreamReader
 
 from core.episodes import Episode, EpisodeMeta, Outcome
@@ -24,7 +24,8 @@ _LARGEST = 1 << 28
 _HEAD = '{"digest":"'
 _DIGEST = 32
 """Hexadecimal digits of a digest."""
-_MIDDLE = '","step":'
+_MIDDLE = '","value":'
+_CAMERA = "/camera/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +52,15 @@ def read_episode(path: Path) -> Episode:
     meta: EpisodeMeta | None = None
     steps, outcome, digest = list[Step](), Outcome.OPEN, ""
     for topic, text in _texts(path):
+        if topic.startswith(_CAMERA):
+            continue
+        digest, value = _checked(path, topic, len(steps), digest, text)
         if topic == "/meta":
-            meta = loads(EpisodeMeta, text)
+            meta = loads(EpisodeMeta, value)
         elif topic == "/step":
-            digest, body = _checked(path, len(steps), digest, text)
-            steps.append(_indexed(path, len(steps), loads(Step, body)))
-        elif topic == "/outcome":
-            outcome = loads(OutcomeNote, text).outcome
+            steps.append(_indexed(path, len(steps), loads(Step, value)))
+        else:
+            outcome = loads(OutcomeNote, value).outcome
     if meta is None:
         raise ArtifactError(f"{path} holds no /meta: it is foreign, or its recorder was killed before the first step")
     return Episode(meta=meta, steps=tuple(steps), outcome=outcome)
@@ -72,10 +75,10 @@ def read_frames(path: Path, camera: str) -> Iterator[Frame]:
     """
     cameras = set()
     for topic, text in _texts(path):
-        if not topic.startswith("/camera/"):
+        if not topic.startswith(_CAMERA):
             continue
-        cameras.add(topic.removeprefix("/camera/"))
-        if topic == f"/camera/{camera}":
+        cameras.add(topic.removeprefix(_CAMERA))
+        if topic == _CAMERA + camera:
             yield _frame(camera, text)
     if camera not in cameras:
         raise unknown_name("recorded camera", camera, cameras)
@@ -92,15 +95,16 @@ def _frame(camera: str, text: str) -> Frame:
     )
 
 
-def _checked(path: Path, count: int, before: str, text: str) -> tuple[str, str]:
-    """Returns digest and body of a step's message, or says at which step the record was altered."""
-    body_at = len(_HEAD) + _DIGEST + len(_MIDDLE)
-    digest, body = text[len(_HEAD) : len(_HEAD) + _DIGEST], text[body_at:-1]
-    if next_digest(before, body) != digest:
+def _checked(path: Path, topic: str, count: int, before: str, text: str) -> tuple[str, str]:
+    """Returns digest and value of a sealed message, or says at which step the record was altered."""
+    value_at = len(_HEAD) + _DIGEST + len(_MIDDLE)
+    digest, value = text[len(_HEAD) : len(_HEAD) + _DIGEST], text[value_at:-1]
+    if next_digest(before, value) != digest:
+        where = f"step {count}" if topic == "/step" else f"{topic} after {count} steps"
         raise ArtifactError(
-            f"{path}: step {count} does not match its digest: it, or what came before it, was changed or taken out"
+            f"{path}: {where} does not match its digest: it, or what came before it, was changed or taken out"
         )
-    return digest, body
+    return digest, value
 
 
 def _indexed(path: Path, count: int, step: Step) -> Step:
@@ -112,13 +116,23 @@ def _indexed(path: Path, count: int, step: Step) -> Step:
 def _texts(path: Path) -> Iterator[tuple[str, str]]:
     """Yields topic and text of every whole message."""
     topics: dict[int, str] = {}
+    count = 0
     for record in _records(path):
         if isinstance(record, Header) and record.library != LIBRARY:
             raise ArtifactError(f"{path} was written by {record.library!r}; expected {LIBRARY!r}")
         if isinstance(record, Channel):
             topics[record.id] = record.topic
         elif isinstance(record, Message):
-            yield topics.get(record.channel_id, ""), _utf8(path, record.data)
+            count += 1
+            yield _known(path, topics.get(record.channel_id, "")), _utf8(path, record.data)
+        elif isinstance(record, Statistics) and record.message_count != count:
+            raise ArtifactError(f"{path} is damaged: it holds {count} messages of {record.message_count} written")
+
+
+def _known(path: Path, topic: str) -> str:
+    if topic not in ("/meta", "/step", "/outcome") and not topic.startswith(_CAMERA):
+        raise ArtifactError(f"{path} is foreign or damaged: a message has the topic {topic!r}")
+    return topic
 
 
 def _utf8(path: Path, data: bytes) -> str:

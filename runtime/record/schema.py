@@ -1,6 +1,5 @@
 """JSON schemas of what is recorded, made from the values' own types. Called by the writer."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from enum import Enum
@@ -12,11 +11,6 @@ import numpy as np
 from runtime.record.codec import recorded_fields, required
 
 Schema = dict[str, Any]
-
-
-def schema_text(kind: type) -> bytes:
-    """Returns the JSON schema of a recorded dataclass, UTF-8."""
-    return json.dumps(schema_of(kind), separators=(",", ":")).encode()
 
 
 def schema_of(kind: Any) -> Schema:

@@ -1,8 +1,8 @@
 """A sink that writes an episode as an append-only MCAP file, one flush a step. Opened by `regrasp`.
 
 What it took survives kill -9: nothing is chunked or compressed, and a step counts as committed once its own message,
-which follows its images, is whole. Each step's message carries a digest chained over all steps before it, so a step
-that was changed or taken out later is found. Topics: /meta, /step, /camera/<name>, /outcome, all JSON with a schema.
+which follows its images, is whole. Topics: /meta, /step, /outcome and /camera/<name>, all JSON with a schema. The first
+three carry a digest chained over everything before them, so what was changed or taken out later is found.
 """
 
 import base64
@@ -21,7 +21,7 @@ from core.episodes import EpisodeMeta, Outcome
 from core.errors import ArtifactError, ContractError
 from core.flow import Step
 from runtime.record.codec import dumps
-from runtime.record.schema import schema_of, schema_text
+from runtime.record.schema import schema_of
 
 LIBRARY = "regrasp-episode@1"
 """Version of the file's layout, in the MCAP header."""
@@ -52,9 +52,9 @@ class OutcomeNote:
     """Figures about the end; every key ends in its unit."""
 
 
-def next_digest(before: str, step_text: str) -> str:
-    """Returns the digest of a step, chained to the one before it, hex; the chain starts with ""."""
-    return hashlib.blake2b((before + step_text).encode(), digest_size=16).hexdigest()
+def next_digest(before: str, text: str) -> str:
+    """Returns the digest of a value's text, chained to the one before it, hex; the chain starts with ""."""
+    return hashlib.blake2b((before + text).encode(), digest_size=16).hexdigest()
 
 
 class EpisodeWriter:
@@ -95,10 +95,9 @@ class EpisodeWriter:
             raise ArtifactError(f"{self._path} exists already; episodes are never overwritten") from error
         self._writer = Writer(self._stream, use_chunking=False, compression=CompressionType.NONE)
         self._writer.start(profile="", library=LIBRARY)
-        self._channels["/step"] = self._channel("/step", "regrasp.Step", _step_schema())
-        self._channels["/outcome"] = self._channel("/outcome", "regrasp.Outcome", schema_text(OutcomeNote))
-        self._add(self._channel("/meta", "regrasp.EpisodeMeta", schema_text(EpisodeMeta)), dumps(self._meta), 0)
-        self._stream.flush()
+        for topic, kind in (("/meta", EpisodeMeta), ("/step", Step), ("/outcome", OutcomeNote)):
+            self._channels[topic] = self._channel(topic, f"regrasp.{kind.__name__}", _sealed_schema(kind))
+        self._seal("/meta", self._meta, 0)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -110,16 +109,11 @@ class EpisodeWriter:
         Raises:
             ContractError: The writer was not entered, or is closed.
         """
-        stream, _ = self._opened()
         now_ns = step.arrived.now_ns
         if self._encode is not None and step.index % self._every == 0:
             for camera, image in step.observation.images.items():
                 self._add_image(camera, self._encode(image), step.observation.image_t_ns.get(camera, now_ns), now_ns)
-        text = dumps(step)
-        self._digest = next_digest(self._digest, text)
-        self._add(self._channels["/step"], f'{{"digest":"{self._digest}","step":{text}}}', now_ns)
-        stream.flush()
-        self._last_ns = now_ns
+        self._seal("/step", step, now_ns)
 
     def finish(self, outcome: Outcome, note: str = "", facts: Mapping[str, float] | None = None) -> None:
         """Writes how the episode ended; without it the outcome reads back as OPEN.
@@ -129,10 +123,7 @@ class EpisodeWriter:
             note: Why, for people.
             facts: Figures about the end; every key ends in its unit.
         """
-        stream, _ = self._opened()
-        words = OutcomeNote(outcome=outcome, note=note, facts=facts or {})
-        self._add(self._channels["/outcome"], dumps(words), self._last_ns)
-        stream.flush()
+        self._seal("/outcome", OutcomeNote(outcome=outcome, note=note, facts=facts or {}), self._last_ns)
 
     def close(self) -> None:
         """Writes the index and closes the file; may be called twice."""
@@ -152,6 +143,15 @@ class EpisodeWriter:
         schema_id = writer.register_schema(name=name, encoding="jsonschema", data=schema)
         return int(writer.register_channel(topic=topic, message_encoding="json", schema_id=schema_id))
 
+    def _seal(self, topic: str, value: object, t_ns: int) -> None:
+        """Adds a value with its place in the chain of digests, and hands all of it to the operating system."""
+        stream, _ = self._opened()
+        text = dumps(value)
+        self._digest = next_digest(self._digest, text)
+        self._add(self._channels[topic], f'{{"digest":"{self._digest}","value":{text}}}', t_ns)
+        stream.flush()
+        self._last_ns = t_ns
+
     def _add(self, channel: int, text: str, t_ns: int) -> None:
         _, writer = self._opened()
         writer.add_message(channel_id=channel, log_time=t_ns, publish_time=t_ns, data=text.encode())
@@ -170,7 +170,7 @@ class EpisodeWriter:
         self._add(self._channels[topic], json.dumps(message, separators=(",", ":")), now_ns)
 
 
-def _step_schema() -> bytes:
-    digest = {"type": "string", "description": "blake2b-128 over the digest before and this step's text, hex"}
-    properties = {"digest": digest, "step": schema_of(Step)}
-    return json.dumps({"type": "object", "title": "regrasp.Step", "properties": properties}).encode()
+def _sealed_schema(kind: type) -> bytes:
+    digest = {"type": "string", "description": "blake2b-128 over the digest before and the value's text, hex"}
+    properties = {"digest": digest, "value": schema_of(kind)}
+    return json.dumps({"type": "object", "title": kind.__name__, "properties": properties}).encode()
