@@ -90,17 +90,16 @@ def _stages(
     parameters: Parameters,
     library: Library,
 ) -> tuple[StageReward, ...]:
-    reached = [_bound(t.reached, parameters, library) for t in templates]
+    exits = _exits([_bound(t.reached, parameters, library) for t in templates])
     total = sum(t.value.weight for t in templates)
     stages = []
-    for i, (template, value) in enumerate(zip(templates, values, strict=True)):
+    for template, value, done in zip(templates, values, exits, strict=True):
         if value is None:
             drivers = sorted({n.term for n in leaves(template.value)})
             raise ConfigError(
                 f"stage {str(template.stage)!r} is unreachable: the mask has no term that drives it; "
                 f"activate at least one of {', '.join(drivers)}"
             )
-        done = _either(*reached[i:])
         stages.append(
             StageReward(
                 stage=str(template.stage),
@@ -112,9 +111,15 @@ def _stages(
     return tuple(stages)
 
 
+def _exits(reached: list[RewardNode]) -> list[RewardNode]:
+    """Returns done_z of every stage: its own exit or that of any later stage."""
+    exits = [reached[-1]]
+    for own in reversed(reached[:-1]):
+        exits.insert(0, _either(own, exits[0]))
+    return exits
+
+
 def _either(*children: RewardNode, weight: float = 1.0) -> RewardNode:
-    if len(children) == 1:
-        return replace(children[0], weight=weight)
     return RewardNode(kind="or", weight=weight, children=children)
 
 

@@ -3,7 +3,9 @@
 Called by the recovery environment during training; never at run time.
 """
 
-from collections.abc import Sequence
+import functools
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,44 +36,49 @@ class RewardMemory:
         """Residual of the step before, shape (N, A)."""
 
 
-class _Plan:
-    """All trees of one spec with their distinct leaves collected, so that each is computed once a state."""
+class _Program:
+    """The trees of one spec as a list of distinct operations, so that each is computed once a state."""
 
     def __init__(self, spec: RewardSpec, library: Library) -> None:
         self._library = library
-        self._slots: dict[tuple[str, tuple[tuple[str, float | str], ...]], int] = {}
+        self._known: dict[str, int] = {}
+        self._operations: list[Callable[[WorldState, list[Floats]], Floats]] = []
         self.stages = [
-            (s.value.weight, self._numbered(s.value), self._numbered(s.gate), self._numbered(s.done))
-            for s in spec.stages
+            (s.value.weight, self._slot(s.value), self._slot(s.gate), self._slot(s.done)) for s in spec.stages
         ]
 
-    def _numbered(self, node: RewardNode) -> "_Node":
-        if node.kind != "term":
-            return _Node(node.kind, -1, [(c.weight, self._numbered(c)) for c in node.children])
-        if self._library.term(node.term).kind != "value":
+    def run(self, state: WorldState) -> list[Floats]:
+        """Returns the value (N,) of every operation."""
+        values: list[Floats] = []
+        for operation in self._operations:
+            values.append(operation(state, values))
+        return values
+
+    def _slot(self, node: RewardNode) -> int:
+        key = json.dumps({**node.canonical(), "weight": 1.0}, sort_keys=True)
+        if key not in self._known:
+            operation = self._operation(node)
+            self._known[key] = len(self._operations)
+            self._operations.append(operation)
+        return self._known[key]
+
+    def _operation(self, node: RewardNode) -> Callable[[WorldState, list[Floats]], Floats]:
+        if node.kind == "term":
+            return self._leaf(node)
+        slots = [self._slot(c) for c in node.children]
+        if node.kind == "and":
+            weights = [c.weight for c in node.children]
+            return lambda _, v: np.asarray(sum(w * v[k] for w, k in zip(weights, slots, strict=True)))
+        if node.kind == "if":
+            return lambda _, v: v[slots[0]] * v[slots[1]]
+        return lambda _, v: functools.reduce(np.maximum, [v[k] for k in slots])
+
+    def _leaf(self, node: RewardNode) -> Callable[[WorldState, list[Floats]], Floats]:
+        term = self._library.term(node.term)
+        if term.kind != "value":
             raise ConfigError(f"reward term {node.term!r} is a penalty and cannot drive a stage; use it as a cost")
-        key = (node.term, tuple(sorted(node.params.items())))
-        return _Node("term", self._slots.setdefault(key, len(self._slots)), [])
-
-    def measure(self, state: WorldState) -> list[Floats]:
-        return [self._library.term(name).function(state, **dict(params)) for name, params in self._slots]
-
-
-class _Node:
-    __slots__ = ("children", "kind", "slot")
-
-    def __init__(self, kind: str, slot: int, children: "list[tuple[float, _Node]]") -> None:
-        self.kind, self.slot, self.children = kind, slot, children
-
-    def value(self, measured: list[Floats]) -> Floats:
-        if self.kind == "term":
-            return measured[self.slot]
-        values = [(weight, child.value(measured)) for weight, child in self.children]
-        if self.kind == "and":
-            return np.asarray(sum(w * v for w, v in values))
-        if self.kind == "if":
-            return np.asarray(values[0][1] * values[1][1])
-        return np.asarray(np.maximum.reduce([v for _, v in values]))
+        params = term.bind(node.params)
+        return lambda state, _: term.function(state, **params)
 
 
 class CompiledReward:
@@ -88,7 +95,7 @@ class CompiledReward:
     def __init__(self, spec: RewardSpec, library: Library = LIBRARY) -> None:
         library.require(spec.library)
         self.spec = spec
-        self._plan = _Plan(spec, library)
+        self._program = _Program(spec, library)
         self._costs = [(n.weight, library.term(n.term), dict(n.params)) for n in spec.costs.children]
         for _, term, _params in self._costs:
             if term.kind != "penalty":
@@ -96,17 +103,17 @@ class CompiledReward:
 
     def potential(self, state: WorldState) -> Floats:
         """Returns phi of N states, in [0, 1], shape (N,)."""
-        measured = self._plan.measure(state)
-        phi, open_ = np.zeros(len(state.time_s)), np.ones(len(state.time_s))
-        for weight, value, gate, done in self._plan.stages:
-            phi += weight * open_ * gate.value(measured) * value.value(measured)
-            open_ = open_ * done.value(measured)
+        values = self._program.run(state)
+        phi, entered = np.zeros(len(state.time_s)), np.ones(len(state.time_s))
+        for weight, value, gate, done in self._program.stages:
+            phi += weight * entered * values[gate] * values[value]
+            entered = entered * values[done]
         return phi
 
     def stages_done(self, state: WorldState) -> Floats:
         """Returns done_z of every stage, in [0, 1], shape (N, Z)."""
-        measured = self._plan.measure(state)
-        return np.stack([done.value(measured) for *_, done in self._plan.stages], axis=1)
+        values = self._program.run(state)
+        return np.stack([values[done] for *_, done in self._program.stages], axis=1)
 
     def memory(self, n: int, action_size: int) -> RewardMemory:
         """Returns an empty memory for `n` worlds; call `begin` before the first step."""

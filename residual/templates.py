@@ -1,4 +1,7 @@
-"""Stage templates of a recovery, one sequence per failure mode, before a mask is applied. Called by `compile`."""
+"""Stage templates of a recovery, one sequence per failure mode, before a mask is applied. Called by `compile`.
+
+Distances fit a hand that grasps things of a few centimetres; a descriptor's parameters override them.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,11 +52,17 @@ _AT_TARGET = leaf("near", role="target")
 _HELD = leaf("held", role="target")
 _ON_GOAL = leaf("on_goal", role="target", goal="goal")
 _LET_GO = only_if(leaf("released", role="target"), _ON_GOAL)
-_CLEAR = leaf("clearance", role="obstacle")
+_CLEAR = leaf("clearance", role="obstacle", height_m=0.16)
 
 _APPROACH = StageTemplate(
     stage=RecoveryStage.APPROACH,
-    value=both(leaf("approach", 0.5), leaf("align", 0.3), leaf("grasp_open", 0.2), weight=0.22),
+    value=both(leaf("approach", 0.8), leaf("grasp_open", 0.2), weight=0.14),
+    gate=leaf("upright"),
+    reached=leaf("near", role="target", radius_m=0.07),
+)
+_ALIGN = StageTemplate(
+    stage=RecoveryStage.ALIGN,
+    value=both(leaf("approach", 0.4, scale_m=0.05), leaf("align", 0.4), leaf("grasp_open", 0.2), weight=0.1),
     gate=leaf("upright"),
     reached=_AT_TARGET,
 )
@@ -79,17 +88,17 @@ _RESUME = StageTemplate(
     gate=_LET_GO,
     reached=only_if(leaf("retreat"), _LET_GO),
 )
-_PICK_AND_PLACE = (_APPROACH, _GRASP, _LIFT, _TRANSPORT, _PLACE, _RELEASE, _RESUME)
+_PICK_AND_PLACE = (_APPROACH, _ALIGN, _GRASP, _LIFT, _TRANSPORT, _PLACE, _RELEASE, _RESUME)
 
 _LEAVE_DISTRACTOR = StageTemplate(
-    stage=RecoveryStage.RETREAT,
+    stage=RecoveryStage.RELEASE,
     value=both(leaf("released", 0.7, role="distractor"), leaf("retreat", 0.3, role="distractor"), weight=0.12),
     gate=leaf("always"),
     reached=leaf("released", role="distractor"),
 )
 _LEAVE_OBSTACLE = StageTemplate(
     stage=RecoveryStage.RETREAT,
-    value=both(leaf("avoid", 0.5), leaf("clearance", 0.5), weight=0.12),
+    value=both(leaf("avoid", 0.4), leaf("clearance", 0.6, height_m=0.16), weight=0.12),
     gate=leaf("always"),
     reached=_CLEAR,
 )
@@ -122,7 +131,7 @@ TEMPLATES: Mapping[FailureMode, Template] = MappingProxyType(
         ),
         FailureMode.COLLISION: Template(
             stages=(
-                _LEAVE_OBSTACLE, _APPROACH, _GRASP, _LIFT, _TRANSPORT_OVER, _PLACE, _RELEASE, _RESUME,
+                _LEAVE_OBSTACLE, _APPROACH, _ALIGN, _GRASP, _LIFT, _TRANSPORT_OVER, _PLACE, _RELEASE, _RESUME,
             ),
             costs=(*_COSTS, leaf("collision_force", 0.1), leaf("intrusion", 0.05)),
         ),

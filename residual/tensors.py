@@ -23,10 +23,15 @@ def write_tensors(path: Path, tensors: Tensors) -> str:
         path: File to write; its folder is made.
         tensors: Arrays by name.
     """
-    data = save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
+    data = _encoded(tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return hashlib.sha256(data).hexdigest()
+
+
+def fingerprint(tensors: Tensors) -> str:
+    """Returns the SHA-256, hex, of the file that `write_tensors` would write."""
+    return hashlib.sha256(_encoded(tensors)).hexdigest()
 
 
 def read_tensors(path: Path, sha256: str) -> dict[str, NDArray[Any]]:
@@ -50,6 +55,10 @@ def read_tensors(path: Path, sha256: str) -> dict[str, NDArray[Any]]:
         return dict(load(data))
     except SafetensorError as error:
         raise ArtifactError(f"{path} is not a safetensors file ({error}); restore or retrain it") from error
+
+
+def _encoded(tensors: Tensors) -> bytes:
+    return bytes(save({k: np.ascontiguousarray(tensors[k]) for k in sorted(tensors)}))
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:

@@ -167,6 +167,8 @@ def lower(state: WorldState, *, role: str, goal: str, height_m: float) -> Floats
 def on_goal(state: WorldState, *, role: str, goal: str, radius_m: float, height_m: float) -> Floats:
     """Whether an object lies on its goal, in [0, 1]: horizontally inside the radius and not above the height.
 
+    Falls smoothly to 0 at five quarters of the radius, and at one and a half times the height.
+
     Args:
         state: N worlds.
         role: Who should lie there.
@@ -177,7 +179,7 @@ def on_goal(state: WorldState, *, role: str, goal: str, radius_m: float, height_
     Source: ours; product of two smooth steps.
     """
     low = 1.0 - _smooth((_above(state, role, goal) - height_m) / (0.5 * height_m))
-    return low * (1.0 - _smooth((_between(state, role, goal) - radius_m) / (0.5 * radius_m)))
+    return low * (1.0 - _smooth((_between(state, role, goal) - radius_m) / (0.25 * radius_m)))
 
 
 def released(state: WorldState, *, role: str, near_m: float) -> Floats:
@@ -233,8 +235,7 @@ def clearance(state: WorldState, *, role: str, radius_m: float, height_m: float)
     """
     offset = state.tcp_pos_in_base - position(state, role)
     aside = _smooth(_norm(offset[:, :2]) / radius_m)
-    high = np.clip(np.nan_to_num(offset[:, 2], nan=np.inf, neginf=np.inf) / height_m, 0.0, 1.0)
-    return np.maximum(aside, high)
+    return np.maximum(aside, np.clip(offset[:, 2] / height_m, 0.0, 1.0))
 
 
 def upright(state: WorldState, *, limit_rad: float) -> Floats:
@@ -279,11 +280,15 @@ def _tool_distance(state: WorldState, role: str) -> Floats:
 
 def _between(state: WorldState, role: str, goal: str) -> Floats:
     offset = state.of(role)[:, :2] - position(state, goal)[:, :2]
-    return np.nan_to_num(_norm(offset), nan=np.inf)
+    return _far_if_absent(_norm(offset))
 
 
 def _above(state: WorldState, role: str, goal: str) -> Floats:
-    return np.nan_to_num(state.of(role)[:, 2] - state.of(goal)[:, 2], nan=np.inf)
+    return _far_if_absent(state.of(role)[:, 2] - state.of(goal)[:, 2])
+
+
+def _far_if_absent(distance: Floats) -> Floats:
+    return np.where(np.isnan(distance), np.inf, distance)
 
 
 def _norm(offset: Floats) -> Floats:

@@ -1,0 +1,62 @@
+"""A trained skill at run time: `core.ports.Residual` in numpy, fast enough for a tick. Called by the loop."""
+
+import numpy as np
+
+from core.arrays import Floats
+from core.errors import ArtifactError
+from core.flow import Observation
+from core.recovery import SkillCard
+from core.robots import EE_DELTA
+from core.scene import SceneRoles, SceneState
+from residual.cards import TrainedCard
+from residual.features import FEATURES, Trace, assemble, body_of_observation, tracked_of_scene
+
+_ONE = np.zeros(1, dtype=np.int64)
+
+
+class ResidualSkill:
+    """Follows a trained actor, without exploration; knows only what was measured and tracked.
+
+    Args:
+        skill: Card and actor.
+        roles: Who is who in this episode.
+
+    Raises:
+        ArtifactError: The network does not fit the card.
+    """
+
+    def __init__(self, skill: TrainedCard, roles: SceneRoles) -> None:
+        card, actor = skill.card, skill.actor
+        if (actor.inputs, actor.outputs) != (FEATURES, len(card.space.dims)):
+            raise ArtifactError(
+                f"actor of skill {card.name!r} maps {actor.inputs} values to {actor.outputs}; expected {FEATURES} "
+                f"to {len(card.space.dims)}: load it with its own card"
+            )
+        self._card, self._actor, self._roles = card, actor, roles
+        self._trace = Trace(1)
+
+    @property
+    def card(self) -> SkillCard:
+        """What it is for."""
+        return self._card
+
+    def correct(self, obs: Observation, scene: SceneState, base: Floats) -> Floats:
+        """Returns the correction (A,), dimensionless in [-1, 1].
+
+        Args:
+            obs: Measured now.
+            scene: Tracked now.
+            base: Base action (A,), in `EE_DELTA` units.
+        """
+        body = body_of_observation(obs)
+        self._trace.observe(_ONE, body.tcp_pos_in_base)
+        row = EE_DELTA.clip(np.asarray(base, dtype=np.float64))[None]
+        features = assemble(body, tracked_of_scene(scene, self._roles), row, self._trace)
+        residual = np.zeros((1, EE_DELTA.size))
+        residual[:, self._card.space.dims] = np.clip(self._actor(features), -1.0, 1.0)
+        self._trace.acted(residual, self._card.space.compose(EE_DELTA, row, residual))
+        return np.asarray(residual[0])
+
+    def reset(self) -> None:
+        """Forgets the previous attempt."""
+        self._trace.forget(_ONE)
