@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from bridge.pi0.checkpoint import Manifest, save_checkpoint
 from bridge.pi0.model import NanoShape, build_nano
@@ -12,6 +13,12 @@ from core.demonstrations import proprio_names
 from core.robots import EE_DELTA
 
 WORDS = ["put", "the", "apple", "lemon", "on", "plate", "red", "yellow", "fruit", "one", "please"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_torch_thread() -> None:
+    """Small networks on shared cores: threads that wait for one another are slower than one."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

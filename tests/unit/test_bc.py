@@ -1,0 +1,242 @@
+"""Behaviour cloning: rows, phrases, batches, losses, and that training a tiny network works at all."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.pi0.model import NanoShape, build_nano
+from bridge.pi0.policy import Pi0Policy
+from core.demonstrations import Demonstrations
+from core.errors import ConfigError, ContractError
+from core.failures import FailureMode
+from core.recovery import RecoveryStage
+from core.tasks import ObjectInfo, TaskInfo
+from regrasp.bc_encoding import encode_demonstrations, lessons_of, nano_manifest, nano_processing, nano_tokenizer
+from regrasp.learn_bc import LearnBcConfig, train_policy
+from residual.bc import Average, BcConfig, batch_losses, fit, pretrain
+from residual.bc_checks import headed_for, unseen_losses
+from residual.bc_data import Augmentation, BcData, Sampler, chunk_rows
+from residual.bc_phrases import sentence_patterns, target_phrases, training_sentences
+
+
+def thing(name: str, colour: str, *, graspable: bool) -> ObjectInfo:
+    words = (f"{colour} {name}", f"{colour} fruit", f"{colour} one") if graspable else ("dish",)
+    return ObjectInfo(
+        name=name, words=words, shape="sphere", size_m=np.full(3, 0.03), rgb=np.full(3, 0.5), graspable=graspable
+    )
+
+
+APPLE, LEMON = thing("apple", "red", graspable=True), thing("lemon", "yellow", graspable=True)
+TASK = TaskInfo(
+    name="toy", objects=(APPLE, LEMON, thing("plate", "", graspable=False), thing("block", "", graspable=False)),
+    goal="plate", obstacle="block",
+    templates=("put the {target} on the {goal}", "the {target} goes on the {goal}", "on the {goal} set the {target}",
+               "take the {target} to the {goal}"),
+    stages=(RecoveryStage.GRASP,), modes=(FailureMode.DROP,), episode_steps=50,
+)  # fmt: skip
+TOLD = (
+    "put the apple on the plate",
+    "the red fruit goes on the dish",
+    "put the yellow lemon on the plate",
+    "the yellow fruit goes on the plate",
+    "put the red apple on the dish",
+    "put the lemon on the plate",
+)
+
+
+def demonstrations(seed: int, episodes: int = 6, rows: int = 7) -> Demonstrations:
+    """Random ones; the block is parked below the table."""
+    rng = np.random.default_rng(seed)
+    m = episodes * rows
+    objects = np.repeat(rng.uniform([0.3, -0.2, 0.02], [0.5, 0.2, 0.05], (episodes, 4, 3)), rows, axis=0)
+    objects[:, 3, 2] = -1.0
+    told = [TOLD[i % len(TOLD)] for i in range(episodes)]
+    return Demonstrations(
+        images=rng.integers(0, 256, (m, 2, 32, 32, 3), dtype=np.uint8), cameras=("front", "wrist"),
+        proprio=rng.normal(size=(m, 8)), actions=rng.uniform(-0.02, 0.02, (m, 7)),
+        episode=np.repeat(np.arange(episodes), rows), instructions=tuple(told),
+        object_names=("apple", "lemon", "plate", "block"), objects_in_base=objects,
+        target_index=np.array([0 if TASK.roles(t).target == "apple" else 1 for t in told]),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def encoded():
+    demos = demonstrations(0)
+    lessons = lessons_of(TASK, demos.instructions)
+    tokenizer = nano_tokenizer(lessons)
+    spec = nano_processing(demos, 3)
+    manifest = nano_manifest("toy", lessons, spec, ("apple", "lemon", "plate"), training={})
+    data = encode_demonstrations(demos, manifest, lessons=lessons, tokenizer=tokenizer, goal="plate", chunk=4)
+    return demos, lessons, tokenizer, manifest, data
+
+
+@pytest.fixture
+def network(encoded):
+    shape = NanoShape(vocabulary=encoded[2].get_vocab_size(), hidden=32, mlp=32, layers=1, heads=2, kv_heads=1, chunk=4,
+                      image_px=32, image_tokens=3)  # fmt: skip
+    return build_nano(shape, 2, ("apple", "lemon", "plate"), seed=1)
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(1, 4))
+def test_chunks_never_cross_episodes(lengths, chunk):
+    episode = np.repeat(np.arange(len(lengths)), lengths)
+    actions = np.arange(len(episode), dtype=float)[:, None]
+    chunks, valid, step = chunk_rows(actions, episode, chunk)
+    assert chunks.shape == (len(episode), chunk, 1)
+    assert np.array_equal(episode[chunks[..., 0].astype(int)], np.repeat(episode[:, None], chunk, axis=1))
+    assert valid.sum() == sum(min(chunk, n - i) for n in lengths for i in range(n))
+    assert np.array_equal(chunks[:, 0, 0], actions[:, 0])
+    assert np.array_equal(step, np.concatenate([np.arange(n) for n in lengths]))
+
+
+def test_held_out_sentences_and_names_are_nowhere_in_training():
+    held = ("on the {goal} set the {target}", "red one")
+    told = training_sentences(APPLE, ("plate", "dish"), ("put the {target} on the {goal}",), held, 12)
+    assert not any("red one" in text for text in told)
+    assert not any("set the apple" in text and text.startswith("on the plate") for text in told)
+    assert "on the plate put the red thing" in told
+    assert max(len(text.split()) for text in told) <= 12
+
+
+def test_half_of_the_training_sentences_follow_the_tasks_own_templates():
+    own = ("put the {target} on the {goal}",)
+    told = training_sentences(APPLE, ("plate",), own, (), 12)
+    lessons = {own[0].format(target=p, goal="plate") for p in target_phrases(APPLE)}
+    assert 0.4 < sum(text in lessons for text in told) / len(told) < 0.6
+
+
+def test_patterns_have_one_target_and_colours_stand_alone():
+    assert all(p.count("{target}") == 1 and p.count("{goal}") <= 1 for p in sentence_patterns())
+    assert {"apple", "red", "red thing", "one that is red"} <= set(target_phrases(APPLE))
+
+
+def test_lessons_hold_out_what_demonstrations_never_say(encoded):
+    lessons = encoded[1]
+    assert "put the red one on the plate" in lessons.held_out["apple"]
+    assert "on the plate set the apple" in lessons.held_out["apple"]
+    assert not set(lessons.held_out["apple"]) & set(lessons.sentences["apple"])
+    assert set(lessons.taught["lemon"]) <= set(lessons.sentences["lemon"])
+    assert lessons.object_words == ("apple", "lemon", "red", "yellow")
+    assert {"one", "dish", "take"} <= set(lessons.vocabulary())
+
+
+def test_encoding_drops_objects_that_are_never_shown(encoded):
+    demos, _, _, _, data = encoded
+    assert data.objects_m.shape == (42, 3, 3)
+    assert data.present.all()
+    assert data.goal == 2
+    assert data.nameable.tolist() == [0, 1]
+    assert data.target.tolist() == np.repeat(demos.target_index, 7).tolist()
+    assert np.abs(data.states.mean(axis=0)).max() < 1e-5
+
+
+def test_tables_of_different_length_are_refused(encoded):
+    data = encoded[-1]
+    with pytest.raises(ContractError, match="must agree"):
+        replace(data, step=data.step[:-1])
+    with pytest.raises(ContractError, match="no training instruction"):
+        replace(data, phrases=(np.zeros((0, 14), np.int64), *data.phrases[1:]))
+
+
+def test_batches_are_drawn_as_asked(encoded):
+    data: BcData = encoded[-1]
+    how = Augmentation(first_share=1.0, first_steps=1, other_named=0.5)
+    batch = Sampler(data, how, np.random.default_rng(0)).draw(400)
+    follows = batch.weight[:, 0].numpy()
+    assert 0.65 < follows.mean() < 0.85
+    named = (batch.named_m[:, None, 0] - batch.objects_m).abs().sum(-1).argmin(1).numpy()
+    texts = [set(map(tuple, table.tolist())) for table in data.phrases]
+    assert all(tuple(row) in texts[i] for row, i in zip(batch.text.tolist(), named, strict=True))
+    assert torch.equal(batch.named_m[:, 1], batch.objects_m[:, 2])
+    assert batch.pixels.min() >= -1.0
+    assert batch.pixels.max() <= 1.0
+    first = {tuple(row) for row in data.states[data.step == 0].round(3).tolist()}
+    assert len({tuple(row) for row in batch.actions[:, 0].numpy().round(4).tolist()}) <= len(first)
+
+
+def test_the_same_seed_draws_the_same_batch(encoded):
+    data = encoded[-1]
+    one, two = (Sampler(data, Augmentation(), np.random.default_rng(3)).draw(8) for _ in range(2))
+    assert torch.equal(one.pixels, two.pixels)
+    assert torch.equal(one.text, two.text)
+
+
+def test_rows_that_count_for_nothing_add_nothing_to_the_flow_loss(encoded, network):
+    batch = Sampler(encoded[-1], Augmentation(other_named=0.0), np.random.default_rng(0)).draw(6)
+    weight = batch.weight.clone()
+    weight[3:] = 0.0
+    spoiled = batch.actions.clone()
+    spoiled[3:] = 100.0
+    losses = [
+        batch_losses(network, replace(batch, weight=weight, actions=a), BcConfig(), np.random.default_rng(1))["flow"]
+        for a in (batch.actions, spoiled)
+    ]
+    assert torch.allclose(losses[0], losses[1])
+
+
+def test_training_lowers_every_loss_and_the_average_follows(encoded, network):
+    data = encoded[-1]
+    recipe = BcConfig(pretrain_steps=30, pretrain_batch=16, steps=30, batch=16, draws=2, average=0.8)
+    before = unseen_losses(network, data, recipe, rows=64, seed=0)
+    eyes = [done.losses["objects_cm"] for done in pretrain(network, data, recipe)]
+    average = Average(network, recipe.average)
+    stages = [done.step for done in fit(network, data, recipe, average)]
+    assert stages == list(range(1, 31))
+    assert np.mean(eyes[-5:]) < 0.8 * np.mean(eyes[:5])
+    live = {k: v.clone() for k, v in network.state_dict().items()}
+    with average.shown(network):
+        after = unseen_losses(network, data, recipe, rows=64, seed=0)
+        assert any(not torch.equal(live[k], v) for k, v in network.state_dict().items())
+    assert all(torch.equal(live[k], v) for k, v in network.state_dict().items())
+    assert all(after[k] < before[k] for k in before)
+
+
+def test_training_repeats_bit_for_bit(encoded):
+    shape = NanoShape(vocabulary=encoded[2].get_vocab_size(), hidden=32, mlp=32, layers=1, heads=2, kv_heads=1, chunk=4,
+                      image_px=32, image_tokens=3)  # fmt: skip
+    recipe = BcConfig(pretrain_steps=2, pretrain_batch=8, steps=2, batch=8)
+    results = []
+    for _ in range(2):
+        fresh = build_nano(shape, 2, ("apple", "lemon", "plate"), seed=1)
+        list(pretrain(fresh, encoded[-1], recipe))
+        list(fit(fresh, encoded[-1], recipe, Average(fresh, 0.9)))
+        results.append(fresh.state_dict())
+    assert all(torch.equal(results[0][k], results[1][k]) for k in results[0])
+
+
+def test_heading_is_the_nearest_direction():
+    objects = np.array([[[1.0, 0.0], [0.0, 1.0]]] * 2)
+    found = headed_for(np.array([[0.9, 0.2], [-0.1, 0.5]]), np.zeros((2, 2)), objects)
+    assert found.tolist() == [0, 1]
+
+
+def test_an_impossible_recipe_is_refused():
+    with pytest.raises(ContractError, match="1 or more"):
+        BcConfig(draws=0)
+
+
+def test_a_run_writes_a_checkpoint_that_drives_and_can_be_resumed(tmp_path):
+    recipe = BcConfig(pretrain_steps=1, pretrain_batch=4, steps=2, batch=4, draws=1)
+    config = LearnBcConfig(out=tmp_path / "nano", check_steps=1, recipe=recipe)
+    first = train_policy(TASK, demonstrations(0), demonstrations(1), config)
+    log = [json.loads(line) for line in (tmp_path / "nano/training_log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log if line["stage"] == "check"] == [1, 2]
+    assert set(first.first_step) == {"apple/taught", "lemon/taught", "apple/held_out", "lemon/held_out"}
+    further = replace(config, resume=True, recipe=replace(recipe, steps=3))
+    again = train_policy(TASK, demonstrations(0), demonstrations(1), further)
+    policy = Pi0Policy.load(tmp_path / "nano")
+    assert policy.policy_id == again.policy_id != first.policy_id
+    assert policy.manifest.training["steps"] == 3
+    policy.check_instruction("take the red one to the dish")
+
+
+def test_demonstrations_without_images_are_refused(tmp_path):
+    blind = replace(demonstrations(0), images=np.zeros((42, 0), np.uint8), cameras=())
+    with pytest.raises(ConfigError, match="no images"):
+        train_policy(TASK, blind, blind, LearnBcConfig(out=tmp_path))
