@@ -1,5 +1,6 @@
 """Plays a policy's chunks by time: the newest wins, seams are blended, stale means None. Called by the loop.
 
+The gripper, the last dim, is never blended: half a grasp holds nothing.
 A chunk is refused, never clipped into shape, when it is not finite, of the wrong size, or far out of bounds.
 """
 
@@ -118,7 +119,9 @@ class ChunkPlayer:
         if old is None or tick >= self._blend_steps:
             return new
         share = (tick + 1) / (self._blend_steps + 1)
-        return share * new + (1.0 - share) * old
+        action = share * new + (1.0 - share) * old
+        action[-1] = new[-1]
+        return action
 
     def _row(self, chunk: ActionChunk | None, t_ns: int) -> Floats | None:
         if chunk is None or t_ns - chunk.obs_t_ns > self._age_ns:

@@ -54,6 +54,15 @@ def test_a_seam_is_blended_over_the_overlap() -> None:
     assert [float(a[0]) for a in played if a is not None] == pytest.approx([0.005, 0.01, 0.015, 0.02, 0.02])
 
 
+def test_the_gripper_is_never_blended() -> None:
+    player = ChunkPlayer(EE_DELTA, blend_steps=3)
+    player.offer(chunk(0, [0, 0, 0, 0, 0, 0, 1.0]), 0)
+    player.offer(chunk(1, [0, 0, 0, 0, 0, 0, 0.0]), TICK)
+    action = player.action(TICK)
+    assert action is not None
+    assert action[6] == 0.0
+
+
 def test_without_overlap_nothing_is_blended() -> None:
     player = ChunkPlayer(EE_DELTA, blend_steps=3)
     player.offer(chunk(0, moving(0.0), rows=4), 0)
