@@ -1,98 +1,121 @@
-"""The command line. Every command is a frozen dataclass that becomes its flags, and a function that does it."""
+"""The command line: which command is asked for, its flags, its exit code.
+
+Every command is a frozen dataclass that becomes its flags, and a function that does it. A command's module is imported
+when it is called: most need torch or MuJoCo, which take seconds that `--help`, `replay` or a typing error should not.
+"""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from importlib import import_module
+from typing import Any
 
 import tyro
-from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
+from tyro.conf import OmitArgPrefixes
 
-from core.errors import RegraspError
-from regrasp.artifacts import find_models
-from regrasp.bench import BenchConfig, bench
-from regrasp.campaign import EvalConfig, ReportConfig, RunConfig, evaluate_policy, report, run
-from regrasp.compiling import CompileConfig, compile_descriptor
-from regrasp.doctor import checks, exit_code, format_checks
-from regrasp.learn_bc import LearnBcConfig, learn_bc
-from regrasp.learn_probe import LearnProbeConfig, learn_probe
-from regrasp.learn_surrogate import LearnSurrogateConfig, learn_surrogate
-from regrasp.replaying import ReplayConfig, replay_episodes
-from regrasp.train import TrainConfig, train
+from core.errors import RegraspError, unknown_name
 
 
-@dataclass(frozen=True, kw_only=True)
-class LearnConfig:
-    """Learn the parts that are frozen before any recovery is trained."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Where a command lives."""
 
-    what: (
-        Annotated[LearnBcConfig, subcommand("bc")]
-        | Annotated[LearnProbeConfig, subcommand("probe")]
-        | Annotated[LearnSurrogateConfig, subcommand("surrogate")]
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DoctorConfig:
-    """Check that this machine is ready, with a remedy for what is not."""
-
-    models: Path | None = None
-    """Folder of trained models; the shipped ones when not given."""
-    vlm_url: str = ""
-    """Root of an OpenAI-compatible endpoint to look for."""
+    module: str
+    config: str
+    """Name of its dataclass of flags."""
+    function: str
+    """Name of what does it: from the config to an exit code."""
+    summary: str
 
 
-Command = (
-    Annotated[RunConfig, subcommand("run")]
-    | Annotated[EvalConfig, subcommand("eval")]
-    | Annotated[TrainConfig, subcommand("train")]
-    | Annotated[LearnConfig, subcommand("learn")]
-    | Annotated[CompileConfig, subcommand("compile")]
-    | Annotated[ReplayConfig, subcommand("replay")]
-    | Annotated[ReportConfig, subcommand("report")]
-    | Annotated[DoctorConfig, subcommand("doctor")]
-    | Annotated[BenchConfig, subcommand("bench")]
-)
-
-
-def learn(config: LearnConfig) -> int:
-    """Learns one part; returns the exit code."""
-    if isinstance(config.what, LearnBcConfig):
-        learned = learn_bc(config.what)
-        print(f"{learned.directory}: {learned.policy_id}")
-        return 0
-    return learn_probe(config.what) if isinstance(config.what, LearnProbeConfig) else learn_surrogate(config.what)
-
-
-def doctor(config: DoctorConfig) -> int:
-    """Prints every check; returns 1 when a required one fails."""
-    found = checks(find_models(config.models).root, config.vlm_url)
-    print(format_checks(found))
-    return exit_code(found)
-
-
-_DO: dict[type, Callable[[Any], int]] = {
-    RunConfig: run, EvalConfig: evaluate_policy, TrainConfig: train, LearnConfig: learn,
-    CompileConfig: compile_descriptor, ReplayConfig: replay_episodes, ReportConfig: report, DoctorConfig: doctor, BenchConfig: bench,
+COMMANDS = {
+    "run": Command(
+        module="regrasp.campaign", config="RunConfig", function="run",
+        summary="the main job: seeded episodes with and without recovery; table, eval.json, report.html"),
+    "eval": Command(
+        module="regrasp.campaign", config="EvalConfig", function="evaluate_policy",
+        summary="evaluate on many seeds"),
+    "train": Command(
+        module="regrasp.train", config="TrainConfig", function="train",
+        summary="train recovery skills from the frozen policy's failures"),
+    "learn bc": Command(
+        module="regrasp.learn_bc", config="LearnBcConfig", function="learn",
+        summary="train the base policy pi0-nano on scripted demonstrations"),
+    "learn probe": Command(
+        module="regrasp.learn_probe", config="LearnProbeConfig", function="learn_probe",
+        summary="train the embedded failure probe on the frozen policy"),
+    "learn surrogate": Command(
+        module="regrasp.learn_surrogate", config="LearnSurrogateConfig", function="learn_surrogate",
+        summary="train the state policy that stands in for the base policy in training"),
+    "compile": Command(
+        module="regrasp.compiling", config="CompileConfig", function="compile_descriptor",
+        summary="compile a recovery descriptor to a hashed reward specification"),
+    "replay": Command(
+        module="regrasp.replaying", config="ReplayConfig", function="replay_episodes",
+        summary="compute recorded episodes again; every decision must be equal to the bit"),
+    "report": Command(
+        module="regrasp.campaign", config="ReportConfig", function="report",
+        summary="write figures and report of an existing run again"),
+    "doctor": Command(
+        module="regrasp.doctor_command", config="DoctorConfig", function="doctor",
+        summary="check that this machine is ready, with remedies"),
+    "bench sim": Command(
+        module="regrasp.bench", config="BenchSimConfig", function="bench_sim",
+        summary="simulation steps per CPU-second and the grasp gate"),
 }  # fmt: skip
+"""Every command by the words that call it."""
+
+DONE, WRONG_USE, INTERRUPTED = 0, 2, 130
+_HELP = ("-h", "--help")
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command. Exit codes: 0 done, 1 a check or task failed, 2 wrong use, 130 interrupted.
 
     Args:
         argv: Arguments without the program's name; the process's own when None.
     """
-    config = tyro.cli(Command, prog="regrasp", args=argv, config=(OmitSubcommandPrefixes, OmitArgPrefixes))
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or (words[-1] in _HELP and not _is_command(words)):
+        print(usage())
+        return DONE if words else WRONG_USE
     try:
-        return _DO[type(config)](config)
+        name, rest = _split(words)
+        return _call(name, rest)
     except RegraspError as error:
         print(f"regrasp: {error}", file=sys.stderr)
-        return 2
+        return WRONG_USE
     except KeyboardInterrupt:
         print("regrasp: interrupted; what was finished is kept", file=sys.stderr)
-        return 130
+        return INTERRUPTED
+
+
+def usage() -> str:
+    """Returns the list of commands."""
+    lines = [f"  regrasp {name:<16} {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(["usage: regrasp COMMAND [--help] [flags]", "", *lines])
+
+
+def _is_command(words: list[str]) -> bool:
+    return words[0] in COMMANDS or " ".join(words[:2]) in COMMANDS
+
+
+def _split(words: list[str]) -> tuple[str, list[str]]:
+    """Returns the command's name, one word or two, and its arguments."""
+    for count in (2, 1):
+        name = " ".join(words[:count])
+        if name in COMMANDS:
+            return name, words[count:]
+    family = [name for name in COMMANDS if name.startswith(f"{words[0]} ")]
+    raise unknown_name("command", " ".join(words[: 2 if family else 1]), family or COMMANDS)
+
+
+def _call(name: str, rest: list[str]) -> int:
+    command = COMMANDS[name]
+    module = import_module(command.module)
+    function: Callable[[Any], int] = getattr(module, command.function)
+    config = tyro.cli(getattr(module, command.config), prog=f"regrasp {name}", args=rest, config=(OmitArgPrefixes,))
+    return function(config)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,7 @@ from bridge.pi0.checkpoint import Manifest, load_checkpoint, save_checkpoint
 from bridge.pi0.model import NanoShape, Pi0Network, build_nano
 from bridge.pi0.processing import Processing, fit_image
 from core.demonstrations import Demonstrations
-from core.errors import ConfigError, unknown_name
-from core.ports import Expert
+from core.errors import ConfigError
 from core.tasks import TaskInfo
 from regrasp.bc_encoding import (
     Lessons,
@@ -32,18 +31,13 @@ from regrasp.bc_encoding import (
     planned_move,
     seen_objects,
 )
+from regrasp.task_registry import TaskEntry, find_task
 from residual.bc import Average, BcConfig, Trained, fit, pretrain
 from residual.bc_checks import first_moves, headed_for, unseen_losses
 from residual.bc_data import BcData, Sampler
 from sim.cameras import CellCameras
 from sim.demos import record_demonstrations
-from sim.task import Task
-from sim.tasks.fruit_expert import FruitExpert
-from sim.tasks.fruit_on_plate import FruitOnPlate
 from sim.world import BatchWorld
-
-_TASKS: dict[str, Task] = {"fruit_on_plate": FruitOnPlate()}
-_EXPERTS: dict[str, Expert] = {"fruit_on_plate": FruitExpert()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,23 +108,28 @@ def learn_bc(config: LearnBcConfig) -> LearnedBc:
     Raises:
         ConfigError: Unknown task.
     """
-    if config.task not in _TASKS:
-        raise unknown_name("task", config.task, _TASKS)
-    task = _TASKS[config.task]
+    task = find_task(config.task)
     demos = _record(task, config, config.episodes, config.seed)
     unseen = _record(task, config, config.unseen_episodes, config.seed + 1)
     return train_policy(task.info, demos, unseen, config)
 
 
-def _record(task: Task, config: LearnBcConfig, episodes: int, seed: int) -> Demonstrations:
+def learn(config: LearnBcConfig) -> int:
+    """Learns and says where the checkpoint is; returns the exit code."""
+    learned = learn_bc(config)
+    print(f"{learned.directory}: {learned.policy_id}")
+    return 0
+
+
+def _record(task: TaskEntry, config: LearnBcConfig, episodes: int, seed: int) -> Demonstrations:
     px = NanoShape(vocabulary=1).image_px
     with (
-        CellCameras(BatchWorld(task, 1), size_px=px * config.shrink) as cameras,
+        CellCameras(BatchWorld(task.make(), 1), size_px=px * config.shrink) as cameras,
         tqdm(total=episodes, desc="demonstrations", unit="episode", mininterval=2.0) as bar,
     ):
         return record_demonstrations(
-            task,
-            _EXPERTS[config.task],
+            task.make(),
+            task.expert(),
             episodes=episodes,
             seed=seed,
             cameras=cameras,

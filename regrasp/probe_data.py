@@ -23,7 +23,7 @@ from runtime.watch.features import WINDOW, probe_features
 MURKY_S = 0.15
 """So long after an injection nothing can be seen of it yet; these ticks are left out [s]."""
 LATE_S = 5.0
-"""Ticks later than this after an injection are left out [s]."""
+"""An episode is followed for so long after its injection [s]."""
 MENDED_M = 0.10
 """A policy that lifted the right target this high again has mended the failure by itself [m]."""
 _MENDED_BY_HOLDING = frozenset({FailureMode.MISSED_GRASP, FailureMode.DROP, FailureMode.WRONG_OBJECT})
@@ -49,20 +49,22 @@ class _Labeller:
             if row is not None:
                 self.features.append(row)
                 self.labels.append(label)
-        return bool(self.stack.world.state().success[0]) or self.mended
+        return bool(self.stack.world.state().success[0]) or self.mended or self._age_s() > LATE_S
 
     def _label(self) -> str | None:
         """Returns the label of this instant, None when it is murky."""
-        world, state = self.stack.world, self.stack.world.state()
-        struck_s = world.injected_at(0)
-        if self.mode is None or np.isnan(struck_s):
+        age_s = self._age_s()
+        if self.mode is None or age_s < 0:
             return NOMINAL
-        age_s = float(state.time_s[0]) - struck_s
         if self.mode in _MENDED_BY_HOLDING and age_s > MURKY_S:
-            height = float(state.of("target")[0, 2])
-            self.mended |= bool(world.facts().held()[0]) and height > MENDED_M
-        murky = age_s <= MURKY_S or age_s > LATE_S or self.mended
-        return None if murky else str(self.mode)
+            height = float(self.stack.world.state().of("target")[0, 2])
+            self.mended |= bool(self.stack.world.facts().held()[0]) and height > MENDED_M
+        return None if age_s <= MURKY_S or self.mended else str(self.mode)
+
+    def _age_s(self) -> float:
+        """Returns the time since the injection [s], negative before it."""
+        struck_s = self.stack.world.injected_at(0)
+        return -1.0 if np.isnan(struck_s) else float(self.stack.world.state().time_s[0]) - struck_s
 
 
 def collect(stack: CellStack, seed: int, mode: FailureMode | None) -> ProbeData:
