@@ -9,6 +9,8 @@ from pathlib import Path
 from core.errors import ConfigError
 
 VERSION = "0.1.0"
+AUTHORITY_FOLDER = "authority"
+"""Inside a folder of skills."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,10 @@ class Models:
     def probe(self) -> Path:
         """The embedded failure probe."""
         return self.root / "probe"
+
+    def authority_bank(self, task: str) -> Path:
+        """A few failure states of every mode of `task`, for the authority test at load time."""
+        return self.skills(task) / AUTHORITY_FOLDER
 
     def skills(self, task: str) -> Path:
         """The residual skills of `task`, one folder a failure mode."""

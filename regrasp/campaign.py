@@ -12,6 +12,7 @@ from bridge.chat import ChatConfig
 from bridge.pi0.checkpoint import load_checkpoint
 from core.errors import ConfigError
 from regrasp.artifacts import Models, find_models, text_hash
+from regrasp.authority_check import check_authority
 from regrasp.evaluation import Campaign, EpisodeResult, Evaluation, evaluate, write_evaluation
 from regrasp.evaluation_log import LOG_NAME, append_result, open_log, read_log
 from regrasp.pictures import clip_episodes
@@ -20,6 +21,7 @@ from regrasp.report_clips import CLIPS_NAME, load_clips
 from regrasp.shards import EpisodeJob, plan, run_jobs
 from regrasp.stack import StackConfig
 from regrasp.task_registry import find_task
+from residual.cards import load_skills
 
 _STACK = TypeAdapter(StackConfig)
 
@@ -110,6 +112,7 @@ def _campaign(config: Episodes, episodes: int, seed: int, out: Path, record: str
         task=info.name, policy=load_checkpoint(models.base).policy_id, tracker=config.tracker, gap=stack.gap,
         episodes=episodes, seed=seed, modes=info.modes, config_hash=config_hash(stack, models),
     )  # fmt: skip
+    check_authority(find_task(config.task), models, load_skills(models.skills(info.name), base_policy=campaign.policy))
     log = out / LOG_NAME
     lived = list(open_log(log, campaign))
     known = {r.key for r in lived}

@@ -11,7 +11,6 @@ from importlib import import_module
 from typing import Any
 
 import tyro
-from tyro.conf import OmitArgPrefixes
 
 from core.errors import RegraspError, unknown_name
 
@@ -114,7 +113,7 @@ def _call(name: str, rest: list[str]) -> int:
     command = COMMANDS[name]
     module = import_module(command.module)
     function: Callable[[Any], int] = getattr(module, command.function)
-    config = tyro.cli(getattr(module, command.config), prog=f"regrasp {name}", args=rest, config=(OmitArgPrefixes,))
+    config = tyro.cli(getattr(module, command.config), prog=f"regrasp {name}", args=rest)
     return function(config)
 
 

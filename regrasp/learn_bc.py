@@ -32,6 +32,7 @@ from regrasp.bc_encoding import (
     seen_objects,
 )
 from regrasp.task_registry import TaskEntry, find_task
+from regrasp.bc_trial import try_policy, write_trials
 from residual.bc import Average, BcConfig, Trained, fit, pretrain
 from residual.bc_checks import first_moves, headed_for, unseen_losses
 from residual.bc_data import BcData, Sampler
@@ -66,6 +67,10 @@ class LearnBcConfig:
     """CPU threads of torch."""
     resume: bool = False
     """Go on from the checkpoint in `out` instead of starting anew."""
+    trial_episodes: int = 100
+    """Episodes in the simulator after training, for each of four trials; 0 for none."""
+    trial_seed: int = 20_000
+    """First of their seeds."""
     recipe: BcConfig = field(default_factory=BcConfig)
     """Steps, batches, rates, augmentation."""
 
@@ -111,7 +116,17 @@ def learn_bc(config: LearnBcConfig) -> LearnedBc:
     task = find_task(config.task)
     demos = _record(task, config, config.episodes, config.seed)
     unseen = _record(task, config, config.unseen_episodes, config.seed + 1)
-    return train_policy(task.info, demos, unseen, config)
+    learned = train_policy(task.info, demos, unseen, config)
+    if config.trial_episodes:
+        size = NanoShape(vocabulary=1).image_px * config.shrink
+        trials = try_policy(config.out, task, size_px=size, episodes=config.trial_episodes, seed=config.trial_seed)
+        write_trials(config.out, trials, config.trial_seed)
+        for trial in trials:
+            low, high = trial.rate.ci95
+            tqdm.write(
+                f"{trial.instructions}, {trial.noise} noise: {trial.rate.k}/{trial.rate.n} ({low:.2f}-{high:.2f})"
+            )
+    return learned
 
 
 def learn(config: LearnBcConfig) -> int:

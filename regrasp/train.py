@@ -12,10 +12,10 @@ from bridge.pi0.checkpoint import load_checkpoint
 from core.errors import ConfigError, unknown_name
 from core.failures import FailureMode
 from core.recovery import Rate
-from regrasp.artifacts import find_models
+from regrasp.artifacts import AUTHORITY_FOLDER, find_models
 from regrasp.children import Child, run_children
 from regrasp.task_registry import find_task
-from residual.bank import load_bank, save_bank
+from residual.bank import load_bank, mixed, save_bank
 from residual.cards import load_skills
 
 
@@ -68,6 +68,9 @@ NEWS = TypeAdapter(SkillNews)
 BANK_SEED = 3_000_000
 """Bank episodes count from here: never an evaluation seed (10 000 to 99 999), never a demonstration's."""
 
+AUTHORITY_STATES = 24
+"""Failure states of each mode that are kept for the authority test at load time."""
+
 
 def train(config: TrainConfig) -> int:
     """Trains; returns the exit code."""
@@ -108,9 +111,10 @@ def _with_bars(children: list[Child], modes: list[FailureMode], workers: int) ->
 
 
 def _sum_up(config: TrainConfig, modes: list[FailureMode], policy_id: str, seconds: float) -> None:
-    """Prints the cards' figures and puts the parts of the bank together."""
+    """Prints the cards' figures and keeps a few states of every mode for the authority test at load time."""
     parts = [load_bank(config.out / "banks" / m) for m in modes]
-    save_bank(config.out / "bank", [state for part in parts for state in part])
+    few = [state for part in parts for state in mixed(part, AUTHORITY_STATES, seed=config.seed)]
+    save_bank(config.out / AUTHORITY_FOLDER, few)
     cards = [skill.card for skill in load_skills(config.out, base_policy=policy_id)]
     for card in cards:
         print(f"{card.name:<14} recovered {_told(card.evaluation)}, base alone {_told(card.base_alone)}, "
