@@ -5,7 +5,7 @@ from collections import deque
 import numpy as np
 
 from core.arrays import Floats
-from core.errors import ArtifactError
+from core.errors import ArtifactError, ContractError
 from core.failures import FailureMode, FailureReport
 from core.flow import Step
 from core.probe import ProbeWeights
@@ -30,9 +30,18 @@ def check_layout(weights: ProbeWeights) -> int:
 
 
 def judged(weights: ProbeWeights, features: Floats | None) -> Floats | None:
-    """Returns probabilities (L,), None when there is nothing the probe could judge by."""
-    if features is None or len(features) != len(weights.mean):
+    """Returns probabilities (L,), None when there is nothing the probe could judge by.
+
+    Raises:
+        ContractError: The policy gives another number of image features than the probe was trained on.
+    """
+    if features is None:
         return None
+    if len(features) != len(weights.mean):
+        raise ContractError(
+            f"probe {weights.name} reads {len(weights.mean) - len(FIXED)} image features of {weights.policy}; "
+            f"the policy gives {len(features) - len(FIXED)}; train the probe for this policy"
+        )
     return weights.probabilities(features)
 
 

@@ -172,6 +172,13 @@ def test_a_probe_of_another_layout_is_refused() -> None:
         ProbeDiagnoser(weights(layout="x"), ROLES, MASKS, HandRules())
 
 
+def test_a_policy_with_other_features_than_the_probe_was_trained_on_is_refused_aloud(lived: list[Step]) -> None:
+    chunk = next(s.arrived.chunk for s in lived if s.arrived.chunk is not None)
+    other = replace(lived[0], arrived=replace(lived[0].arrived, chunk=replace(chunk, features=np.zeros(7))))
+    with pytest.raises(ContractError, match="reads 3 image features of scripted@0; the policy gives 7"):
+        ProbeDetector(weights(), ROLES).update(other)
+
+
 def blocked(steps: Sequence[Step]) -> list[Step]:
     """The same steps, but the tool stays where it was in the first."""
     first = steps[0].observation.tcp_pos_in_base
