@@ -1,5 +1,6 @@
 """Where shipped models lie, and how their identity is written. Called by every command."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 from core.errors import ConfigError
 
 VERSION = "0.1.0"
+CHECKOUT_MODELS = Path(__file__).resolve().parent.parent / "models"
+"""Models beside the sources; there when regrasp runs from a checkout."""
 AUTHORITY_FOLDER = "authority"
 """Inside a folder of skills."""
 
@@ -49,9 +52,8 @@ def find_models(given: Path | None) -> Models:
     Raises:
         ConfigError: None of them exists.
     """
-    checkout = Path(__file__).resolve().parent.parent / "models"
     installed = Path(sys.prefix) / "share" / "regrasp" / "models"
-    places = [given] if given else [checkout, installed]
+    places = [given] if given else [CHECKOUT_MODELS, installed]
     for place in places:
         if place.is_dir():
             return Models(root=place)
@@ -63,6 +65,8 @@ def find_models(given: Path | None) -> Models:
 def code_version() -> str:
     """Returns version and commit of this checkout, the version alone when it is not one."""
     here = Path(__file__).resolve().parent
+    if shutil.which("git") is None:
+        return VERSION
     asked = subprocess.run(
         ["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )

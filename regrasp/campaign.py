@@ -23,6 +23,8 @@ from regrasp.stack import StackConfig
 from regrasp.task_registry import find_task
 from residual.cards import load_skills
 
+CLIP_SEEDS = 3
+"""Seeds of each mode that are recorded for clips; the most telling one is shown."""
 _STACK = TypeAdapter(StackConfig)
 
 
@@ -36,6 +38,8 @@ class Episodes:
     """Where object positions come from: the cameras, or the simulator (an ablation, and the report says so)."""
     noise: Literal["zero", "random"] = "zero"
     """Starting noise of the policy's sampler."""
+    wording: Literal["training", "paraphrases", "all"] = "all"
+    """Instructions: those of the demonstrations, those held out of them, or both."""
     models: Path | None = None
     """Folder of trained models; the shipped ones when not given."""
     workers: int = 2
@@ -50,7 +54,9 @@ class Episodes:
     def stack(self) -> StackConfig:
         """Returns the cell these flags describe."""
         chat = ChatConfig(model=self.vlm, base_url=self.vlm_url, deadline_s=self.vlm_deadline_s) if self.vlm else None
-        return StackConfig(task=self.task, models=self.models, tracker=self.tracker, noise=self.noise, chat=chat)
+        return StackConfig(
+            task=self.task, models=self.models, tracker=self.tracker, noise=self.noise, wording=self.wording, chat=chat
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +82,7 @@ class EvalConfig(Episodes):
     out: Path = Path("out/eval")
     """Folder for eval.json, report.html, recordings and logs; an interrupted evaluation is resumed."""
     record: Literal["clips", "all", "none"] = "clips"
-    """Which episodes are recorded: one pair per failure mode, all, or none."""
+    """Which episodes are recorded: a few of each failure mode, all, or none."""
 
 
 @dataclass(frozen=True, kw_only=True)

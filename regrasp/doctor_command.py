@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from regrasp.artifacts import find_models
+from regrasp.artifacts import CHECKOUT_MODELS
 from regrasp.doctor import checks, exit_code, format_checks
 
 
@@ -19,6 +19,6 @@ class DoctorConfig:
 
 def doctor(config: DoctorConfig) -> int:
     """Prints every check; returns 1 when a required one fails."""
-    found = checks(find_models(config.models).root, config.vlm_url)
+    found = checks(config.models or CHECKOUT_MODELS, config.vlm_url)
     print(format_checks(found))
     return exit_code(found)

@@ -31,8 +31,8 @@ from regrasp.bc_encoding import (
     planned_move,
     seen_objects,
 )
-from regrasp.task_registry import TaskEntry, find_task
 from regrasp.bc_trial import try_policy, write_trials
+from regrasp.task_registry import TaskEntry, find_task
 from residual.bc import Average, BcConfig, Trained, fit, pretrain
 from residual.bc_checks import first_moves, headed_for, unseen_losses
 from residual.bc_data import BcData, Sampler

@@ -13,7 +13,7 @@ from core.errors import ContractError
 from core.flow import Step
 from core.robots import EE_DELTA
 from regrasp.evaluation import EpisodeResult
-from regrasp.report_clips import Clip, save_clip
+from regrasp.report_clips import Clip, save_clip, telling_seed
 from runtime.record.reader import read_episode, read_frames
 
 JPEG_QUALITY = 88
@@ -31,7 +31,7 @@ def jpeg(image: Image) -> bytes:
 
 
 def clip_episodes(out: Path, results: Sequence[EpisodeResult], folder: Path) -> None:
-    """Turns the first recorded seed of every injected mode into clips, one for each arm.
+    """Turns the most telling recorded seed of every injected mode into clips, one for each arm.
 
     Args:
         out: Folder the recordings' names are relative to.
@@ -40,8 +40,10 @@ def clip_episodes(out: Path, results: Sequence[EpisodeResult], folder: Path) -> 
     """
     recorded = [r for r in results if r.injected is not None and r.episode_file]
     for mode in dict.fromkeys(r.injected for r in recorded):
-        seed = min(r.seed for r in recorded if r.injected is mode)
+        seed = None if mode is None else telling_seed(mode, recorded)
         pair = [r for r in recorded if r.injected is mode and r.seed == seed]
+        if not pair:
+            continue
         loop_s = max(r.duration_s for r in pair) + 1.0
         for result in pair:
             save_clip(_clip(out, result, loop_s), folder)

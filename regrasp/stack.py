@@ -72,6 +72,8 @@ class StackConfig:
     """Where object positions come from: the cameras, or the simulator (ablation only)."""
     noise: Literal["zero", "random"] = "zero"
     """Starting noise of the policy's sampler."""
+    wording: Literal["training", "paraphrases", "all"] = "all"
+    """Instructions: those of the demonstrations, those held out of them, or both."""
     gap: Literal["nominal"] = "nominal"
     """Gap profile: how the simulated arm differs from the one everything was trained on."""
     latency_s: float = 0.05
@@ -145,7 +147,7 @@ class CellStack:
         self._clock = ManualClock()
 
     def __enter__(self) -> Self:
-        self.world = BatchWorld(self._task.make(), 1)
+        self.world = BatchWorld(self._task.make(), 1, wording=self._config.wording)
         self._cameras = self._open.enter_context(CellCameras(self.world, size_px=CAMERA_PX))
         chat = self._config.chat
         self._chat = None if chat is None else self._open.enter_context(OpenAiChat(chat))
