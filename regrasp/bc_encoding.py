@@ -149,16 +149,27 @@ def encode_texts(tokenizer: Tokenizer, spec: Processing, texts: Sequence[str]) -
     return np.stack([words.encode(text) for text in texts]) if texts else np.zeros((0, spec.text_tokens), np.int64)
 
 
+def encode_lessons(lessons: Lessons, manifest: Manifest, tokenizer: Tokenizer) -> tuple[Ints, ...]:
+    """Returns ids of the training sentences of every object of the manifest, each (P, text_tokens); P may be 0.
+
+    Args:
+        lessons: Training sentences by object.
+        manifest: Which objects, and how long a sentence may be.
+        tokenizer: From `nano_tokenizer`.
+    """
+    told = (lessons.sentences.get(name, ()) for name in manifest.readout_objects)
+    return tuple(encode_texts(tokenizer, manifest.processing, texts) for texts in told)
+
+
 def encode_demonstrations(
-    demos: Demonstrations, manifest: Manifest, *, lessons: Lessons, tokenizer: Tokenizer, goal: str, chunk: int
+    demos: Demonstrations, manifest: Manifest, *, phrases: tuple[Ints, ...], goal: str, chunk: int
 ) -> BcData:
     """Returns demonstrations as rows for `residual.bc`.
 
     Args:
         demos: Recorded ones, with images.
         manifest: Statistics, sizes, and which objects to locate.
-        lessons: Training sentences by object.
-        tokenizer: From `nano_tokenizer`.
+        phrases: From `encode_lessons`.
         goal: Name of the object that targets belong on.
         chunk: T, actions in a chunk.
     """
@@ -167,7 +178,6 @@ def encode_demonstrations(
     objects = demos.objects_in_base[:, kept]
     actions, valid, step = chunk_rows(demos.actions, demos.episode, chunk)
     order = np.unique(demos.episode, return_inverse=True)[1]
-    tables = [encode_texts(tokenizer, spec, lessons.sentences.get(name, ())) for name in names]
     return BcData(
         images=demos.images,
         states=spec.state.normalise(demos.proprio).astype(np.float32),
@@ -178,7 +188,7 @@ def encode_demonstrations(
         present=objects[..., 2] > 0,
         target=np.searchsorted(kept, demos.target_index)[order],
         goal=names.index(goal),
-        phrases=tuple(tables),
+        phrases=phrases,
     )
 
 

@@ -23,6 +23,7 @@ from core.tasks import TaskInfo
 from regrasp.bc_encoding import (
     Lessons,
     encode_demonstrations,
+    encode_lessons,
     encode_texts,
     lessons_of,
     nano_manifest,
@@ -63,6 +64,8 @@ class LearnBcConfig:
     """CPU time for training [min]; 0 follows the step counts of `recipe`, which alone repeats a run bit for bit."""
     check_steps: int = 500
     """Steps between checks; each also saves."""
+    check_rows: int = 1024
+    """Unseen steps that a check looks at."""
     threads: int = 1
     """CPU threads of torch."""
     resume: bool = False
@@ -118,15 +121,17 @@ def learn_bc(config: LearnBcConfig) -> LearnedBc:
     unseen = _record(task, config, config.unseen_episodes, config.seed + 1)
     learned = train_policy(task.info, demos, unseen, config)
     if config.trial_episodes:
-        size = NanoShape(vocabulary=1).image_px * config.shrink
-        trials = try_policy(config.out, task, size_px=size, episodes=config.trial_episodes, seed=config.trial_seed)
-        write_trials(config.out, trials, config.trial_seed)
-        for trial in trials:
-            low, high = trial.rate.ci95
-            tqdm.write(
-                f"{trial.instructions}, {trial.noise} noise: {trial.rate.k}/{trial.rate.n} ({low:.2f}-{high:.2f})"
-            )
+        _try(task, config)
     return learned
+
+
+def _try(task: TaskEntry, config: LearnBcConfig) -> None:
+    size = NanoShape(vocabulary=1).image_px * config.shrink
+    trials = try_policy(config.out, task.make(), size_px=size, episodes=config.trial_episodes, seed=config.trial_seed)
+    write_trials(config.out, trials, config.trial_seed)
+    for trial in trials:
+        low, high = trial.rate.ci95
+        tqdm.write(f"{trial.instructions}, {trial.noise} noise: {trial.rate.k}/{trial.rate.n} ({low:.2f}-{high:.2f})")
 
 
 def learn(config: LearnBcConfig) -> int:
@@ -201,13 +206,11 @@ def _enrol(info: TaskInfo, demos: Demonstrations, unseen: Demonstrations, config
             info.name, lessons, nano_processing(demos, shape.image_tokens), seen_objects(demos), training={}
         )
         network = build_nano(shape, len(demos.cameras), manifest.readout_objects, config.recipe.seed)
+    phrases = encode_lessons(lessons, manifest, tokenizer)
     data, held = (
-        encode_demonstrations(
-            d, manifest, lessons=lessons, tokenizer=tokenizer, goal=info.goal,
-            chunk=network.config.chunk_size,
-        )
+        encode_demonstrations(d, manifest, phrases=phrases, goal=info.goal, chunk=network.config.chunk_size)
         for d in (demos, unseen)
-    )  # fmt: skip
+    )
     course = Course(
         config=config,
         recipe=_timed(config, network, data) if config.minutes > 0 else config.recipe,
@@ -257,7 +260,9 @@ def _note(course: Course, done: Trained, every: int) -> None:
 def _check_and_save(course: Course, average: Average, step: int) -> LearnedBc:
     with average.shown(course.network), torch.random.fork_rng(devices=[]):
         course.network.eval()
-        losses = _rounded(unseen_losses(course.network, course.unseen, course.recipe, rows=1024, seed=7))
+        losses = _rounded(
+            unseen_losses(course.network, course.unseen, course.recipe, rows=course.config.check_rows, seed=7)
+        )
         first = _first_step_accuracy(course)
         course.log.append({"stage": "check", "step": step, **losses, **first})
         tqdm.write(f"step {step}: unseen {losses}, first step {first}")

@@ -16,7 +16,14 @@ from core.errors import ConfigError, ContractError
 from core.failures import FailureMode
 from core.recovery import RecoveryStage
 from core.tasks import ObjectInfo, TaskInfo
-from regrasp.bc_encoding import encode_demonstrations, lessons_of, nano_manifest, nano_processing, nano_tokenizer
+from regrasp.bc_encoding import (
+    encode_demonstrations,
+    encode_lessons,
+    lessons_of,
+    nano_manifest,
+    nano_processing,
+    nano_tokenizer,
+)
 from regrasp.learn_bc import LearnBcConfig, train_policy
 from residual.bc import Average, BcConfig, batch_losses, fit, pretrain
 from residual.bc_checks import headed_for, unseen_losses
@@ -65,14 +72,15 @@ def demonstrations(seed: int, episodes: int = 6, rows: int = 7) -> Demonstration
     )  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def encoded():
     demos = demonstrations(0)
     lessons = lessons_of(TASK, demos.instructions)
     tokenizer = nano_tokenizer(lessons)
     spec = nano_processing(demos, 3)
     manifest = nano_manifest("toy", lessons, spec, ("apple", "lemon", "plate"), training={})
-    data = encode_demonstrations(demos, manifest, lessons=lessons, tokenizer=tokenizer, goal="plate", chunk=4)
+    phrases = encode_lessons(lessons, manifest, tokenizer)
+    data = encode_demonstrations(demos, manifest, phrases=phrases, goal="plate", chunk=4)
     return demos, lessons, tokenizer, manifest, data
 
 
@@ -188,7 +196,7 @@ def test_training_lowers_every_loss_and_the_average_follows(encoded, network):
     average = Average(network, recipe.average)
     stages = [done.step for done in fit(network, data, recipe, average)]
     assert stages == list(range(1, 31))
-    assert np.mean(eyes[-5:]) < 0.8 * np.mean(eyes[:5])
+    assert np.mean(eyes[-5:]) < 0.9 * np.mean(eyes[:5])
     live = {k: v.clone() for k, v in network.state_dict().items()}
     with average.shown(network):
         after = unseen_losses(network, data, recipe, rows=64, seed=0)
@@ -223,7 +231,7 @@ def test_an_impossible_recipe_is_refused():
 
 def test_a_run_writes_a_checkpoint_that_drives_and_can_be_resumed(tmp_path):
     recipe = BcConfig(pretrain_steps=1, pretrain_batch=4, steps=2, batch=4, draws=1)
-    config = LearnBcConfig(out=tmp_path / "nano", check_steps=1, recipe=recipe)
+    config = LearnBcConfig(out=tmp_path / "nano", check_steps=1, check_rows=16, recipe=recipe)
     first = train_policy(TASK, demonstrations(0), demonstrations(1), config)
     log = [json.loads(line) for line in (tmp_path / "nano/training_log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log if line["stage"] == "check"] == [1, 2]
