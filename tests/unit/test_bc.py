@@ -248,3 +248,13 @@ def test_demonstrations_without_images_are_refused(tmp_path):
     blind = replace(demonstrations(0), images=np.zeros((42, 0), np.uint8), cameras=())
     with pytest.raises(ConfigError, match="no images"):
         train_policy(TASK, blind, blind, LearnBcConfig(out=tmp_path))
+
+
+def test_minutes_set_the_number_of_steps(tmp_path):
+    recipe = BcConfig(pretrain_batch=4, batch=4, draws=1)
+    config = LearnBcConfig(out=tmp_path / "nano", check_steps=10_000, check_rows=16, minutes=0.02, recipe=recipe)
+    learned = train_policy(TASK, demonstrations(0), demonstrations(1), config)
+    facts = Pi0Policy.load(learned.directory).manifest.training
+    assert 1 <= facts["steps"] < 500
+    assert facts["steps"] == facts["of_steps"]
+    assert facts["pretrain_steps"] < facts["steps"]
