@@ -2,7 +2,8 @@
 
 A colour is reduced to its share of red, green and blue, which shading does not change; what counts is its direction
 away from grey and how far it goes that way. A pixel at least half as saturated as an object, and nearer to its hue than
-to any other object's, is the object's. Source: chromaticity coordinates r, g, b = (R, G, B) / (R + G + B).
+to any other object's, is the object's. The table is what most of the rest of an image looks like.
+Source: chromaticity coordinates r, g, b = (R, G, B) / (R + G + B).
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.arrays import Floats, Image, Ints
+from core.arrays import Bools, Floats, Image, Ints
 from core.errors import ConfigError
 from core.tasks import ObjectInfo
 
@@ -23,6 +24,10 @@ _MIN_SATURATION = 0.06
 """Distance from grey that an object needs, in chromaticity."""
 _MIN_HUE_DEG = 16.0
 """Angle between the hues of two objects that can still be told apart."""
+_TABLE_SPREAD = 28.0
+"""Most that a channel of the table differs from the table's median, by shading [0..255]."""
+_TABLE_STRIDE = 6
+"""Every so many pixels, across and down, tell what the table looks like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +36,24 @@ class Blob:
 
     outline: Floats
     """Outermost pixels that are not cut off by the image border, shape (M, 2) [px]."""
+    bare: Bools
+    """Whether an outline pixel borders the table, so that nothing can cover the object there, shape (M,)."""
     centre: Floats
     """Centroid of the area inside the outline, shape (2,) [px]."""
     area_px: float
     """Area inside the outline."""
     clipped: float
     """Share of the outline that lies on the image border, [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """What an image shows."""
+
+    blobs: Mapping[str, Blob]
+    """By name of the object; absent when it does not show."""
+    table: NDArray[np.uint8]
+    """255 where the table shows, else 0, shape (H, W)."""
 
 
 class ColourTable:
@@ -55,18 +72,20 @@ class ColourTable:
         _require_distinct(self._names, vivid)
         self._table = _classified(vivid)
 
-    def blobs(self, image: Image, min_area_px: float) -> Mapping[str, Blob]:
-        """Returns the blob of every object that shows, by name.
+    def look(self, image: Image, min_area_px: float) -> Picture:
+        """Returns the blob of every object that shows, and where the table does.
 
         Args:
             image: RGB, shape (H, W, 3).
             min_area_px: Smaller regions are taken for noise [px].
         """
-        packed = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR565).view(np.uint16)[..., 0]
-        labels = self._table[packed]
-        present = np.flatnonzero(np.bincount(labels.ravel(), minlength=len(self._names) + 1)[1:] >= min_area_px)
-        found = {self._names[i]: _blob(labels == i + 1, min_area_px) for i in present}
-        return {name: blob for name, blob in found.items() if blob is not None}
+        image = np.ascontiguousarray(image)
+        labels = np.take(self._table, cv2.cvtColor(image, cv2.COLOR_RGB2BGR565).view(np.uint16)[..., 0])
+        table = _table(image, labels)
+        beside = cv2.dilate(table, np.ones((3, 3), np.uint8))
+        masks = {name: (labels == i + 1).view(np.uint8) for i, name in enumerate(self._names)}
+        found = {n: _blob(m, beside, min_area_px) for n, m in masks.items() if cv2.countNonZero(m) >= min_area_px}
+        return Picture(blobs={name: blob for name, blob in found.items() if blob is not None}, table=table)
 
 
 def _chroma(rgb: Floats) -> Floats:
@@ -107,16 +126,27 @@ def _classified(vivid: Floats) -> NDArray[np.uint8]:
     return np.where(hit, best + 1, 0).astype(np.uint8)
 
 
-def _blob(mask: NDArray[np.bool_], min_area_px: float) -> Blob | None:
-    outlines, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+def _table(image: Image, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    few = (slice(None, None, _TABLE_STRIDE),) * 2
+    unclaimed = image[few][labels[few] == 0]
+    if not len(unclaimed):
+        return np.zeros(labels.shape, np.uint8)
+    usual = np.median(unclaimed, axis=0)
+    low, high = np.maximum(usual - _TABLE_SPREAD, 0.0), np.minimum(usual + _TABLE_SPREAD, 255.0)
+    return np.asarray(cv2.inRange(image, low, high), dtype=np.uint8)
+
+
+def _blob(mask: NDArray[np.uint8], beside: NDArray[np.uint8], min_area_px: float) -> Blob | None:
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     pieces = [(cv2.moments(o), o[:, 0]) for o in outlines]
     areas = np.array([m["m00"] + len(o) / 2 for m, o in pieces])  # moments cut half a pixel off all round
     largest = int(np.argmax(areas))
     if areas[largest] < min_area_px:
         return None
-    kept = [i for i in range(len(pieces)) if _belongs(pieces[largest][1], pieces[i][1], areas[i] / areas[largest])]
+    main = pieces[largest][1]
+    kept = [i for i, (_, o) in enumerate(pieces) if o is main or _belongs(main, o, areas[i] / areas[largest])]
     outline = np.concatenate([pieces[i][1] for i in kept])
-    return _measured(outline, areas[kept], np.array([pieces[i][1].mean(axis=0) for i in kept]), mask.shape)
+    return _measured(outline, areas[kept], np.array([pieces[i][1].mean(axis=0) for i in kept]), beside)
 
 
 def _belongs(main: Ints, other: Ints, share: float) -> bool:
@@ -129,11 +159,14 @@ def _belongs(main: Ints, other: Ints, share: float) -> bool:
     return bool((np.abs(other.mean(axis=0) - middle) <= reach).all())
 
 
-def _measured(outline: Ints, areas: Floats, centres: Floats, shape: tuple[int, ...]) -> Blob:
-    edge = (outline == 0).any(axis=1) | (outline == np.array([shape[1] - 1, shape[0] - 1])).any(axis=1)
+def _measured(outline: Ints, areas: Floats, centres: Floats, beside: NDArray[np.uint8]) -> Blob:
+    last = np.array([beside.shape[1] - 1, beside.shape[0] - 1])
+    whole = ((outline > 0) & (outline < last)).all(axis=1)
+    kept = outline[whole]
     return Blob(
-        outline=outline[~edge].astype(np.float64),
+        outline=kept.astype(np.float64),
+        bare=beside[kept[:, 1], kept[:, 0]] > 0,
         centre=(centres * areas[:, None]).sum(axis=0) / areas.sum(),
         area_px=float(areas.sum()),
-        clipped=float(edge.mean()),
+        clipped=float(1.0 - whole.mean()),
     )

@@ -2,8 +2,8 @@
 
 An outline pixel is a ray that grazes the solid. The fits below move the solid until the rays graze it, over the rays of
 all cameras at once, so apparent size, two views and what is already believed all weigh in by their precision. Something
-in front can only eat into an outline: rays that pass through the solid are taken for covered and lose their weight
-(Geman-McClure), rays that pass outside pull.
+in front can only eat into an outline, and never where it borders the bare table: other rays that pass through the solid
+are taken for covered and lose their weight (Geman-McClure), all else pulls.
 Source: iteratively reweighted Gauss-Newton, Holland and Welsch (1977).
 """
 
@@ -12,23 +12,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.arrays import Floats
+from core.arrays import Bools, Floats, Ints
 from core.transforms import Pose, matrix_from_quat
 
-_ANNEALING = (4.0, 2.0, 1.0, 1.0)
+_ANNEALING = (4.0, 1.0, 1.0)
 """Width of the weight function at each iteration [px]."""
-_INSIDE_PX = 0.45
-"""Centres of outline pixels lie this far inside the true edge, on average [px]."""
+_EDGE_PX, _EDGE_SIGMA_PX = 0.45, 0.6
+"""Centres of outline pixels lie about this far inside the true edge, in one image more, in another less [px].
+
+What blur, glare and colour thresholds add is the same all round: size alone says little of a small thing's distance.
+"""
+_ANYWHERE, _ANY_HEADING = 1e-3, 1e-3
+"""Precision of knowing nothing [1/m^2, 1/rad^2]; keeps the equations solvable."""
 _GRAZES_PX = 1.5
 """A ray this close to the edge supports the fit [px]."""
 _CIRCLE_PIXELS = 4.0 * 2.0**0.5
 """Pixels in the 8-connected outline of a circle, per pixel of radius."""
 _SLANTED = 0.85
 """An outline seen at a slant is shorter than one seen straight on by about this much."""
-_CORRELATION = 8.0
+_CORRELATION = 2.0
 """Neighbouring outline pixels err together: so many count as one measurement."""
 _EXPLAINED = 1.5
-"""Mean cost of a measurement up to which a fit explains what is seen: covered rays cost up to 1, strays up to 9."""
+"""Mean cost of a measurement up to which a fit explains what is seen: covered rays cost up to 1, others up to 9."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,8 @@ class Rays:
     """Centre of projection, shape (3,) [m]."""
     directions: Floats
     """Unit vectors, shape (M, 3)."""
+    bare: Bools
+    """Whether nothing can cover the object at this ray, shape (M,)."""
     pixel_rad: float
     """Angle that one pixel spans [rad]."""
     stride: int
@@ -50,6 +57,7 @@ class Rays:
         return Rays(
             origin=back.apply(self.origin),
             directions=self.directions @ matrix_from_quat(back.quat_xyzw).T,
+            bare=self.bare,
             pixel_rad=self.pixel_rad,
             stride=self.stride,
         )
@@ -143,12 +151,14 @@ class Bundle:
     """Shape (M, 3) [m]."""
     directions: Floats
     """Unit, shape (M, 3)."""
+    bare: Bools
+    """Shape (M,)."""
     pixel_rad: Floats
     """Shape (M,) [rad]."""
     stride: Floats
     """Outline pixels that each ray stands for, shape (M,)."""
-    camera: Floats
-    """Number of the camera of each ray, shape (M,)."""
+    camera: Ints
+    """Number of the camera of each ray, ascending, shape (M,)."""
 
     @staticmethod
     def of(views: Sequence[Rays]) -> "Bundle":
@@ -157,9 +167,10 @@ class Bundle:
         return Bundle(
             origins=np.repeat([v.origin for v in views], counts, axis=0),
             directions=np.concatenate([v.directions for v in views]),
+            bare=np.concatenate([v.bare for v in views]),
             pixel_rad=np.repeat([v.pixel_rad for v in views], counts),
             stride=np.repeat([float(v.stride) for v in views], counts),
-            camera=np.repeat(np.arange(len(views), dtype=np.float64), counts),
+            camera=np.repeat(np.arange(len(views)), counts),
         )
 
     def pixel_size(self, place: Floats) -> Floats:
@@ -191,33 +202,45 @@ def fitted(
         outline_m: Length of the whole outline, in pixels of 1 m.
         yaw_rad: Heading at which the search starts, None for a solid without heading.
     """
-    heading = np.zeros(0) if yaw_rad is None else np.array([yaw_rad])
-    start = place = np.concatenate([belief.mean, heading])
-    weight, precision = bundle.stride / _CORRELATION, np.concatenate([belief.sigma**-2.0, 0.0 * heading])
+    start, precision, columns = _start(bundle, belief, yaw_rad)
+    size, weight = start.size - columns.shape[1], bundle.stride / _CORRELATION
+    guess = start
     for width in _ANNEALING:
-        z, slope = offsets(place)
-        pull = slope * (_trust(z + _INSIDE_PX, width) * weight)[:, None]
+        z, slope = offsets(guess[:size])
+        z, slope = z + columns @ guess[size:], np.concatenate([slope, columns], axis=1)
+        pull = slope * (_trust(z, bundle.bare, width) * weight)[:, None]
         matrix = pull.T @ slope
-        matrix.ravel()[:: len(place) + 1] += precision + 1e-3
-        place = place + np.linalg.solve(matrix, precision * (start - place) - pull.T @ (z + _INSIDE_PX))
-    z = offsets(place)[0] + _INSIDE_PX
-    expected = outline_m / bundle.pixel_size(place[:3])
-    grazing = np.bincount(bundle.camera.astype(np.int64), bundle.stride * (np.abs(z) < _GRAZES_PX) / expected)
+        matrix.ravel()[:: len(guess) + 1] += precision
+        guess = guess + np.linalg.solve(matrix, precision * (start - guess) - pull.T @ z)
+    z = offsets(guess[:size])[0] + columns @ guess[size:]
+    expected = outline_m / bundle.pixel_size(guess[:3])
+    grazing = np.bincount(bundle.camera, bundle.stride * (np.abs(z) < _GRAZES_PX) / expected)
     return Fit(
-        pos=place[:3],
-        sigma_m=float(np.linalg.eigvalsh(matrix[:3, :3])[0] ** -0.5),
+        pos=guess[:3],
+        sigma_m=float(np.linalg.eigvalsh(np.linalg.inv(matrix)[:3, :3])[-1] ** 0.5),
         support=float(min(1.0, grazing.max())),
-        cost=float(weight @ _price(z) + precision @ (place - start) ** 2),
+        cost=float(weight @ _price(z, bundle.bare) + precision @ (guess - start) ** 2),
         measurements=float(weight.sum()),
-        yaw_rad=0.0 if yaw_rad is None else float(place[3]),
+        yaw_rad=0.0 if yaw_rad is None else float(guess[3]),
     )
 
 
-def _trust(z: Floats, width: float) -> Floats:
-    """Geman-McClure inside the outline, where things may cover it; Cauchy outside, where nothing can."""
-    return np.where(z < 0, (1.0 + (z / width) ** 2) ** -2.0, 1.0 / (1.0 + (z / (4.0 * width)) ** 2))
+def _start(bundle: Bundle, belief: Belief, yaw_rad: float | None) -> tuple[Floats, Floats, Floats]:
+    """Returns first guess (P + C,), its precisions (P + C,), and which camera's edge each ray has, shape (M, C)."""
+    cameras = int(bundle.camera[-1]) + 1
+    heading = np.zeros(0) if yaw_rad is None else np.array([yaw_rad])
+    start = np.concatenate([belief.mean, heading, np.full(cameras, _EDGE_PX)])
+    vague = np.full(heading.size, _ANY_HEADING)
+    precision = np.concatenate([belief.sigma**-2.0 + _ANYWHERE, vague, np.full(cameras, _EDGE_SIGMA_PX**-2.0)])
+    return start, precision, (bundle.camera[:, None] == np.arange(cameras)).astype(np.float64)
 
 
-def _price(z: Floats) -> Floats:
+def _trust(z: Floats, bare: Bools, width: float) -> Floats:
+    """Geman-McClure where something may cover the solid, Cauchy where nothing can."""
+    square = (z / width) ** 2
+    return np.where((z < 0) & ~bare, (1.0 + square) ** -2.0, 1.0 / (1.0 + square / 16.0))
+
+
+def _price(z: Floats, bare: Bools) -> Floats:
     square = z**2
-    return square / (1.0 + square * np.where(z < 0, 1.0, 1.0 / 9.0))
+    return square / (1.0 + square * np.where((z < 0) & ~bare, 1.0, 1.0 / 9.0))

@@ -8,22 +8,25 @@ What it assumes, and what it does where that fails:
   A thing in free fall is misplaced along the line of sight until it lands;
 - what is held moves with the tool. Held is what the fingers are stopped by, within reach of the tool centre point, as
   long as the images agree with that better than with its lying somewhere. While nothing shows it, it is carried along;
-- a hand, a finger or the image border may cover part of an outline; what is left of it is matched to the known size.
-Objects never seen are absent. One that is not seen any more stays where it was and loses confidence with age.
+- a hand, a finger or the image border may cover part of an outline; what is left of it is matched to the known size;
+- most of what is neither object nor robot in an image is the table, so where it shows nothing can be covered.
+Objects never seen are absent. One that is not seen any more stays where it was and loses confidence with age, nearly
+all of it at once when the bare table shows where it should be.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 
-from bridge.blobs import Blob, ColourTable
+from bridge.blobs import ColourTable
 from bridge.boxes import fit_box
-from bridge.silhouette import Belief, Fit, Rays, fit_disc, fit_sphere
+from bridge.shots import Shot, View, views_of
+from bridge.silhouette import Belief, Fit, fit_disc, fit_sphere
 from bridge.tool_path import ToolPath
 from core.arrays import Floats, in_range
-from core.calibration import CalibrationBundle, CameraModel
+from core.calibration import CalibrationBundle
 from core.errors import ConfigError, ContractError
 from core.flow import Observation
 from core.scene import SceneState, TrackedObject
@@ -47,7 +50,7 @@ class TrackerConfig:
     """The fingers are stopped by something when they stay this much wider than commanded, [0, 1]."""
     rest_sigma_m: float = 0.001
     """How well the height of resting things is known [m]."""
-    stay_sigma_m: float = 0.01
+    stay_sigma_m: float = 0.004
     """How far a resting thing is nudged from one image to the next [m]."""
     grip_sigma_m: float = 0.003
     """How far a held thing slips in the hand from one image to the next [m]."""
@@ -69,24 +72,6 @@ class _State(Enum):
     """Moves with the tool."""
     LOOSE = "loose"
     """Was let go and has not been seen to rest since."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _View:
-    """One object in one new image."""
-
-    rays: Rays
-    tool: Pose
-    """The tool in base when the image was taken."""
-    centre_ray: Floats
-    """Through the centre of the blob, shape (3,)."""
-    blob: Blob
-    t_ns: int
-
-    def on_plane(self, height_m: float) -> Floats:
-        """Returns where the ray through the blob's centre meets a level plane, shape (3,) [m]."""
-        depth = (height_m - self.rays.origin[2]) / min(self.centre_ray[2], -0.02)
-        return np.asarray(self.rays.origin + self.centre_ray * depth, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +128,12 @@ class ColourTracker:
         stopped = obs.gripper_opening - obs.gripper_command > self._config.stopped_opening
         if not stopped:
             self._let_go(tool)
-        seen = self._look(obs)
+        shots = self._look(obs)
+        views = [views_of(shot) for shot in shots]
         for thing in self._objects:
-            if thing.name in seen:
-                self._update(thing, seen[thing.name], stopped)
+            seen = [v[thing.name] for v in views if thing.name in v]
+            if not (seen and self._found(thing, seen, stopped)) and thing.name in self._known:
+                self._miss(thing, shots)
         return SceneState(t_ns=obs.t_ns, objects=self._believed(obs.t_ns, tool), source="image")
 
     def _let_go(self, tool: Pose) -> None:
@@ -154,8 +141,8 @@ class ColourTracker:
             if known.state is _State.HELD:
                 self._known[name] = replace(known, pos=tool.apply(known.pos), state=_State.LOOSE)
 
-    def _look(self, obs: Observation) -> Mapping[str, list[_View]]:
-        seen: dict[str, list[_View]] = {}
+    def _look(self, obs: Observation) -> list[Shot]:
+        shots = []
         for name, camera in self._bundle.cameras.items():
             t_ns = obs.image_t_ns.get(name, obs.t_ns)
             if name not in obs.images or self._image_t_ns.get(name) == t_ns:
@@ -166,23 +153,32 @@ class ColourTracker:
                     f"image {name!r} is {obs.images[name].shape[1]} x {obs.images[name].shape[0]} px, its camera was "
                     f"calibrated for {camera.width_px} x {camera.height_px}; send that size or calibrate again"
                 )
-            blobs = self._colours.blobs(obs.images[name], self._config.min_area_px)
-            for thing, view in _views(camera, blobs, self._path.at(t_ns), t_ns):
-                seen.setdefault(thing, []).append(view)
-        return seen
+            tool = self._path.at(t_ns)
+            picture = self._colours.look(obs.images[name], self._config.min_area_px)
+            shots.append(Shot(camera=camera, pose=camera.in_base(tool), tool=tool, t_ns=t_ns, picture=picture))
+        return shots
 
-    def _update(self, thing: ObjectInfo, views: list[_View], stopped: bool) -> None:
+    def _found(self, thing: ObjectInfo, views: list[View], stopped: bool) -> bool:
+        """Believes the best explanation of what is seen; False when none is worth believing."""
         state, fit = min(self._explanations(thing, views, stopped), key=lambda e: e[1].cost - _BONUS[e[0]])
-        if fit.support >= self._config.min_support:
-            self._known[thing.name] = _Known(
-                pos=fit.pos,
-                state=state,
-                yaw_rad=fit.yaw_rad,
-                t_ns=max(v.t_ns for v in views),
-                confidence=_confidence(fit),
-            )
+        if fit.support < self._config.min_support:
+            return False
+        self._known[thing.name] = _Known(
+            pos=fit.pos,
+            state=state,
+            yaw_rad=fit.yaw_rad,
+            t_ns=max(v.t_ns for v in views),
+            confidence=_confidence(fit),
+        )
+        return True
 
-    def _explanations(self, thing: ObjectInfo, views: list[_View], stopped: bool) -> Iterator[tuple[_State, Fit]]:
+    def _miss(self, thing: ObjectInfo, shots: list[Shot]) -> None:
+        known, spread = self._known[thing.name], 0.5 * thing.size_m.min() * _CROSS
+        held = known.state is _State.HELD
+        if any(s.shows_table_at((s.tool.apply(known.pos) if held else known.pos) + spread) for s in shots):
+            self._known[thing.name] = replace(known, confidence=_GONE * known.confidence)
+
+    def _explanations(self, thing: ObjectInfo, views: list[View], stopped: bool) -> Iterator[tuple[_State, Fit]]:
         """Yields what may have become of a thing that is seen; the cheapest will be believed."""
         known, config = self._known.get(thing.name), self._config
         if stopped and self._may_be_held(thing, views[0].tool):
@@ -207,14 +203,14 @@ class ColourTracker:
             return True
         return float(np.linalg.norm(known.pos - tool.pos)) < 2.0 * self._config.reach_m
 
-    def _fit_held(self, thing: ObjectInfo, views: list[_View], known: _Known | None) -> Fit:
+    def _fit_held(self, thing: ObjectInfo, views: list[View], known: _Known | None) -> Fit:
         if known is not None and known.state is _State.HELD:
             belief = Belief(mean=known.pos, sigma=np.full(3, self._config.grip_sigma_m))
         else:
             belief = Belief(mean=np.zeros(3), sigma=np.full(3, 0.5 * self._config.reach_m))
         return fit_sphere([v.rays.seen_from(v.tool) for v in views], thing.size_m[0], belief)
 
-    def _fit_resting(self, thing: ObjectInfo, views: list[_View]) -> Fit:
+    def _fit_resting(self, thing: ObjectInfo, views: list[View]) -> Fit:
         """Puts a thing anywhere on the table, or on the plate when that is where it is seen."""
         table = self._bundle.table_height_m
         fit = self._fit_at_height(thing, views, table + thing.size_m[2])
@@ -227,7 +223,7 @@ class ColourTracker:
         raised = self._fit_at_height(thing, views, table + 2 * half_height_m + thing.size_m[2])
         return raised if np.linalg.norm((raised.pos - plate.pos)[:2]) < radius_m else fit
 
-    def _fit_at_height(self, thing: ObjectInfo, views: list[_View], height_m: float) -> Fit:
+    def _fit_at_height(self, thing: ObjectInfo, views: list[View], height_m: float) -> Fit:
         best = max(views, key=lambda v: v.blob.area_px * (1.01 - v.blob.clipped))
         belief = Belief(mean=best.on_plane(height_m), sigma=np.array([np.inf, np.inf, self._config.rest_sigma_m]))
         headings = np.arange(4) * np.pi / 4 if thing.shape == "box" else (0.0,)
@@ -247,30 +243,12 @@ class ColourTracker:
 
 _BONUS = {_State.HELD: 2.0, _State.RESTING: 0.0, _State.LOOSE: -2.0}
 """At even odds, fingers that are stopped hold the thing, and a thing that was let go lies [squared deviations]."""
-_MOST_RAYS = 64
-"""More outline pixels than this add time, not precision."""
+_CROSS = np.array([[0.0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
+_GONE = 0.05
+"""What is left of the confidence when the bare table shows where a thing was thought to be."""
 
 
-def _views(camera: CameraModel, blobs: Mapping[str, Blob], tool: Pose, t_ns: int) -> Iterator[tuple[str, _View]]:
-    """Yields one view per blob whose outline shows, by name."""
-    pose = camera.in_base(tool)
-    strides = {n: 1 + len(b.outline) // _MOST_RAYS for n, b in blobs.items()}
-    pixels = [np.concatenate([b.centre[None], b.outline[:: strides[n]]]) for n, b in blobs.items()]
-    if not pixels:
-        return
-    directions = np.split(camera.rays(pose, np.concatenate(pixels)), np.cumsum([len(p) for p in pixels])[:-1])
-    for (name, blob), rays in zip(blobs.items(), directions, strict=True):
-        if len(rays) > 1:
-            outline = Rays(
-                origin=pose.pos,
-                directions=rays[1:],
-                pixel_rad=1.0 / float(camera.intrinsics[0, 0]),
-                stride=strides[name],
-            )
-            yield name, _View(rays=outline, tool=tool, centre_ray=rays[0], blob=blob, t_ns=t_ns)
-
-
-def _fit(thing: ObjectInfo, views: list[_View], belief: Belief, yaw_rad: float) -> Fit:
+def _fit(thing: ObjectInfo, views: list[View], belief: Belief, yaw_rad: float) -> Fit:
     rays = [v.rays for v in views]
     if thing.shape == "sphere":
         return fit_sphere(rays, thing.size_m[0], belief)
