@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.arrays import Ints
+from core.errors import ConfigError
 from core.scene import ROLES
 from core.worlds import DomainParams
 from residual.features import Tracked
@@ -62,11 +63,14 @@ class NoisyTracker:
         n: Worlds.
         noise: How badly.
         rng: Randomness.
+
+    Raises:
+        ConfigError: A longer delay than is kept.
     """
 
     def __init__(self, n: int, noise: TrackerNoise, rng: np.random.Generator) -> None:
         if not 0 <= noise.delay_steps <= LONGEST_DELAY:
-            raise ValueError(f"delay_steps is {noise.delay_steps}; allowed 0..{LONGEST_DELAY}")
+            raise ConfigError(f"tracker noise delay_steps is {noise.delay_steps}; allowed 0..{LONGEST_DELAY}")
         self._noise, self._rng = noise, rng
         self._past = np.zeros((n, LONGEST_DELAY + 1, len(ROLES), 3))
         self._past_seen = np.zeros((n, LONGEST_DELAY + 1, len(ROLES)), dtype=bool)

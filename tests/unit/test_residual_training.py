@@ -1,0 +1,333 @@
+"""From a bank of failures to a skill: batch, environment, evaluation, authority, imitation, PPO."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import ConfigError
+from core.failures import FailureMode
+from core.flow import ActionChunk
+from core.recovery import Rate, RecoveryDescriptor, RecoveryStage
+from core.rewards import RewardSpec
+from core.robots import EE_DELTA
+from core.scene import SceneState, TrackedObject
+from core.worlds import FailureState, Injection
+from residual.authority import authority_test, require_authority
+from residual.batch import RecoveryBatch, RecoveryConfig, RecoverySetup
+from residual.compile import compile_reward
+from residual.env import RecoveryVecEnv
+from residual.evaluate import base_alone_rate, expert_actor, idle_actor, network_actor, recovered
+from residual.features import FEATURES, Tracked
+from residual.imitation import ImitationConfig, imitate
+from residual.masks import default_mask
+from residual.mlp import Mlp
+from residual.networks import network_of, perceptron
+from residual.noise import DomainRanges, NoisyTracker, TrackerNoise
+from residual.ppo import PpoConfig, TrainingPoint
+from residual.skills import SkillRequest, TrainedSkill, default_space, lint_reward, train_skill
+from residual.surrogate import INPUTS, Surrogate
+from residual.surrogate_train import finished
+from sim.tasks.fruit_expert import FruitExpert
+from sim.tasks.fruit_on_plate import INFO, FruitOnPlate
+from sim.world import BatchWorld
+
+N = 16
+MODE = FailureMode.MISSED_GRASP
+
+
+@pytest.fixture(scope="module")
+def world() -> BatchWorld:
+    return BatchWorld(FruitOnPlate(), N)
+
+
+@pytest.fixture(scope="module")
+def bank(world: BatchWorld) -> tuple[FailureState, ...]:
+    """Missed grasps met by the expert in 32 episodes, captured just after they struck."""
+    states: list[FailureState] = []
+    for first in (0, N):
+        seeds = np.arange(first, first + N)
+        world.reset(np.arange(N), seeds)
+        for i in range(N):
+            world.inject(i, Injection(mode=MODE), seed=int(seeds[i]))
+        caught: set[int] = set()
+        while len(caught) < N:
+            world.step(FruitExpert().act(world.state()))
+            for i in {i for i in range(N) if not np.isnan(world.injected_at(i))} - caught:
+                caught.add(i)
+                states.append(captured(world, i, int(seeds[i])))
+    return tuple(states)
+
+
+@pytest.fixture(scope="module")
+def stuck(world: BatchWorld) -> tuple[FailureState, ...]:
+    """32 hands over the plate that hold the target and, with an idle base, would hold it for ever: quickly learned."""
+    states: list[FailureState] = []
+    for first in (100, 100 + N):
+        seeds = np.arange(first, first + N)
+        world.reset(np.arange(N), seeds)
+        caught: set[int] = set()
+        while len(caught) < N:
+            world.step(FruitExpert().act(world.state()))
+            offset = world.state().of("target") - world.state().of("goal")
+            over = (np.linalg.norm(offset[:, :2], axis=1) < 0.03) & (offset[:, 2] < 0.07)
+            for i in set(np.flatnonzero(over).tolist()) - caught:
+                caught.add(i)
+                states.append(captured(world, i, int(seeds[i])))
+    return tuple(states)
+
+
+def captured(world: BatchWorld, i: int, seed: int) -> FailureState:
+    names, before = world.state().object_names, world.state().object_pos_in_base[i]
+    if not np.isnan(world.injected_at(i)):
+        before = world.before_injection(i)
+    seen = {n: p for n, p in zip(names, before, strict=True) if p[2] > -0.1}
+    objects = {n: TrackedObject(pos_in_base=p, t_ns=0, confidence=1.0) for n, p in seen.items()}
+    rest = ActionChunk(obs_t_ns=0, values=np.tile(EE_DELTA.still(0.0), (3, 1)), dt_s=0.05, policy_id="base@0")
+    return FailureState(
+        snapshot=world.snapshot(i), mode=MODE, seed=seed, age_s=0.05, queue=rest,
+        belief=SceneState(t_ns=0, objects=objects, source="truth"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def idle_base() -> Surrogate:
+    """A base that does nothing and keeps the hand closed: wrong in every failure."""
+    still = EE_DELTA.normalise(EE_DELTA.still(0.0))
+    network = Mlp(
+        weights=(np.zeros((56, INPUTS), dtype=np.float32),), biases=(np.tile(still, 8).astype(np.float32),),
+        activation="relu",
+    )  # fmt: skip
+    return finished(network, np.zeros(INPUTS), np.ones(INPUTS), 8)
+
+
+@pytest.fixture(scope="module")
+def setup(world: BatchWorld, idle_base: Surrogate) -> RecoverySetup:
+    return RecoverySetup(world=world, surrogate=idle_base, space=default_space())
+
+
+@pytest.fixture(scope="module")
+def spec() -> RewardSpec:
+    return compile_reward(
+        RecoveryDescriptor(
+            report_id="r",
+            mode=MODE,
+            stage=RecoveryStage.APPROACH,
+            target="apple",
+            obstacles=(),
+            mask=default_mask(MODE),
+            confidence=1.0,
+            model_id="m",
+        )
+    )
+
+
+def fresh(setup: RecoverySetup, seed: int = 0) -> RecoveryBatch:
+    return RecoveryBatch(setup, np.random.default_rng(seed))
+
+
+def test_a_recovery_takes_the_rest_of_the_queue_first_and_then_plans_from_its_belief(
+    setup: RecoverySetup, bank: tuple[FailureState, ...]
+) -> None:
+    queued = [replace(s, queue=replace(s.queue, values=np.full((3, 7), 0.01))) for s in bank if s.queue]
+    batch = fresh(setup.hard())
+    batch.start(np.arange(N), queued[:N])
+    for row in range(4):
+        assert (batch.base[:, 0] == (0.01 if row < 3 else 0.0)).all()
+        batch.step(np.zeros((N, 7)))
+
+
+def test_the_same_seed_gives_the_same_features(setup: RecoverySetup, bank: tuple[FailureState, ...]) -> None:
+    runs = []
+    for _ in range(2):
+        batch = fresh(setup, seed=7)
+        batch.start(np.arange(N), bank[:N])
+        for _ in range(5):
+            batch.step(np.full((N, 7), 0.1))
+        runs.append(batch.features.copy())
+    assert (runs[0] == runs[1]).all()
+
+
+def test_the_squeezed_expert_composes_to_the_wanted_action_where_authority_reaches(
+    setup: RecoverySetup, bank: tuple[FailureState, ...]
+) -> None:
+    batch = fresh(setup)
+    batch.start(np.arange(N), bank[:N])
+    wanted = FruitExpert().act(batch.state)
+    composed = batch.space.compose(EE_DELTA, batch.base, batch.squeezed(wanted))
+    assert composed == pytest.approx(wanted, abs=1e-9)
+
+
+def test_the_authority_test_passes_a_strong_channel_and_fails_a_weak_one(
+    setup: RecoverySetup, bank: tuple[FailureState, ...]
+) -> None:
+    strong = authority_test(setup, bank[:N], FruitExpert())
+    require_authority("missed_grasp", strong)
+    weak = authority_test(replace(setup, space=default_space(alpha=1.0, beta=0.02)), bank[:N], FruitExpert())
+    with pytest.raises(ConfigError, match="raise beta"):
+        require_authority("missed_grasp", weak)
+    with pytest.raises(ConfigError, match="0/0"):
+        require_authority("missed_grasp", Rate(k=0, n=0))
+
+
+def test_a_wrong_base_alone_recovers_nothing_and_no_states_is_an_error(
+    setup: RecoverySetup, bank: tuple[FailureState, ...]
+) -> None:
+    assert base_alone_rate(setup, bank[:N]).k == 0
+    with pytest.raises(ConfigError, match="no failure states"):
+        recovered(fresh(setup), (), idle_actor)
+
+
+def test_the_environment_ends_with_success_or_truncation_and_says_which(
+    setup: RecoverySetup, bank: tuple[FailureState, ...], spec: RewardSpec
+) -> None:
+    short = replace(setup, config=replace(setup.config, episode_steps=60))
+    env = RecoveryVecEnv(short, bank, spec, seed=3)
+    assert env.reset().shape == (N, FEATURES)
+    expert, infos, total = expert_actor(FruitExpert()), [], np.zeros(N)
+    for _ in range(61):
+        env.step_async(expert(env.batch)[:, list(short.space.dims)])
+        obs, reward, done, info = env.step_wait()
+        assert np.isfinite(obs).all()
+        total += reward * ~done
+        infos += [i for i, d in zip(info, done, strict=True) if d]
+    assert any(i["is_success"] for i in infos)
+    for i in infos:
+        assert i["terminal_observation"].shape == (FEATURES,)
+        assert i["TimeLimit.truncated"] == (not i["is_success"])
+        assert i["episode"]["l"] <= 60
+    best = max(infos, key=lambda i: i["episode"]["r"])
+    assert best["is_success"]
+    assert best["episode"]["r"] > 5.0
+
+
+def test_an_idle_residual_times_out_and_is_truncated(
+    setup: RecoverySetup, bank: tuple[FailureState, ...], spec: RewardSpec
+) -> None:
+    env = RecoveryVecEnv(replace(setup, config=RecoveryConfig(episode_steps=3)), bank, spec)
+    env.reset()
+    for step in range(3):
+        env.step_async(np.zeros((N, 7), dtype=np.float32))
+        _, _, done, infos = env.step_wait()
+        assert done.all() == (step == 2)
+    assert all(i["TimeLimit.truncated"] and not i["is_success"] for i in infos)
+    assert (env.batch.steps == 0).all()
+
+
+def test_an_environment_without_a_bank_is_refused(setup: RecoverySetup, spec: RewardSpec) -> None:
+    with pytest.raises(ConfigError, match="bank of failure states is empty"):
+        RecoveryVecEnv(setup, (), spec)
+
+
+def test_a_noiseless_tracker_tells_the_truth_and_a_late_one_the_past(setup: RecoverySetup) -> None:
+    ids, rng = np.arange(4), np.random.default_rng(0)
+    exact = TrackerNoise(noise_m=0.0, bias_m=0.0, delay_steps=0, dropout=0.0)
+    path = [np.full((4, 4, 3), float(k)) for k in range(6)]
+    for noise, age in ((exact, 0), (replace(exact, delay_steps=2), None), (replace(exact, dropout=1.0), 5)):
+        tracker = NoisyTracker(4, noise, rng)
+        seen = np.ones((4, 4), dtype=bool)
+        tracker.start(ids, truth_at(path[0], seen))
+        for pos in path[1:]:
+            found = tracker.track(ids, truth_at(pos, seen)).pos_in_base
+        ages = 5 - found[:, 0, 0]
+        assert set(ages) <= {0, 1, 2} if age is None else (ages == age).all()
+    with pytest.raises(ConfigError, match="delay_steps is 9"):
+        NoisyTracker(4, replace(exact, delay_steps=9), rng)
+
+
+def truth_at(pos: np.ndarray, seen: np.ndarray) -> Tracked:
+    return Tracked(pos_in_base=pos, seen=seen)
+
+
+def test_domain_parameters_stay_in_their_ranges_and_leave_a_share_nominal() -> None:
+    drawn = DomainRanges(share=0.5).draw(400, np.random.default_rng(0))
+    assert ((drawn.friction_scale >= 0.6) & (drawn.friction_scale <= 1.3)).all()
+    assert 0.35 < (drawn.mass_scale == 1.0).mean() < 0.65
+    assert (drawn.action_latency_s <= 0.1).all()
+
+
+def test_imitation_brings_the_actor_near_to_the_expert(setup: RecoverySetup, bank: tuple[FailureState, ...]) -> None:
+    torch.manual_seed(0)
+    actor = perceptron(FEATURES, (64,), EE_DELTA.size, "tanh")
+    before = network_of(actor, "tanh")
+    config = ImitationConfig(rounds=2, steps=60, epochs=10)
+    data = imitate(actor, fresh(setup), bank, FruitExpert(), config=config, rng=np.random.default_rng(0))
+    x, wanted = data.features.numpy().astype(float), data.residuals.numpy()
+    error = [float(np.abs(net(x) - wanted).mean()) for net in (before, network_of(actor, "tanh"))]
+    assert len(data.features) == 2 * 60 * N
+    assert error[1] < 0.5 * error[0]
+
+
+def test_the_lint_accepts_the_default_reward(
+    setup: RecoverySetup, bank: tuple[FailureState, ...], spec: RewardSpec
+) -> None:
+    assert lint_reward(spec, setup, bank, FruitExpert()).ok
+
+
+def request(spec: RewardSpec) -> SkillRequest:
+    return SkillRequest(
+        name="missed_grasp", task="fruit_on_plate", modes=(MODE,), base_policy="pi0-nano@0", stages=INFO.stages,
+        spec=spec,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(setup: RecoverySetup, stuck: tuple[FailureState, ...], spec: RewardSpec) -> TrainedSkill:
+    """A skill trained for a few seconds: imitation and a handful of updates."""
+    setup = replace(setup, config=RecoveryConfig(episode_steps=30))
+    points: list[TrainingPoint] = []
+    config = PpoConfig(
+        total_steps=4 * 64 * N, eval_every=2 * 64 * N, eval_from=0.0, critic_first=2, batch=256,
+        imitation=ImitationConfig(rounds=3, steps=40, epochs=10),
+    )  # fmt: skip
+    skill = train_skill(request(spec), setup, stuck, expert=FruitExpert(), config=config, progress=points.append)
+    assert tuple(points) == skill.history
+    return skill
+
+
+def test_a_few_seconds_of_training_beat_the_base(trained: TrainedSkill) -> None:
+    card = trained.skill.card
+    assert card.base_alone.rate < 0.2
+    assert card.evaluation.rate > card.base_alone.rate + 0.5
+    assert card.evaluation.n == card.base_alone.n > 0
+
+
+def test_the_card_says_what_it_was_trained_on(trained: TrainedSkill, spec: RewardSpec, setup: RecoverySetup) -> None:
+    card = trained.skill.card
+    assert card.helps("fruit_on_plate", MODE)
+    assert card.reward_hash == spec.hash
+    assert card.surrogate == setup.surrogate.policy_id
+    assert card.warm_start.startswith("FruitExpert")
+    assert card.train_steps > 0
+    assert trained.authority is not None
+    assert trained.lint is not None
+
+
+def test_training_reports_progress_and_evaluations(trained: TrainedSkill) -> None:
+    steps = [p.steps for p in trained.history]
+    assert steps == sorted(steps)
+    assert sum(p.evaluation is not None for p in trained.history) >= 2
+
+
+def test_the_actor_on_the_card_is_what_was_evaluated(
+    trained: TrainedSkill, setup: RecoverySetup, bank: tuple[FailureState, ...]
+) -> None:
+    act = network_actor(trained.skill.actor)
+    assert (recovered(fresh(setup.hard()), bank[:N], act) == recovered(fresh(setup.hard()), bank[:N], act)).all()
+
+
+def test_a_bank_of_other_modes_is_refused(
+    setup: RecoverySetup, bank: tuple[FailureState, ...], spec: RewardSpec
+) -> None:
+    foreign = [replace(s, mode=FailureMode.DROP) for s in bank]
+    with pytest.raises(ConfigError, match="holds failures of mode drop"):
+        train_skill(request(spec), setup, foreign, expert=None, config=PpoConfig())
+
+
+def test_a_channel_without_authority_is_refused_before_training(
+    setup: RecoverySetup, bank: tuple[FailureState, ...], spec: RewardSpec
+) -> None:
+    weak = replace(setup, space=default_space(alpha=1.0, beta=0.02))
+    with pytest.raises(ConfigError, match="through its residual channel"):
+        train_skill(request(spec), weak, bank, expert=FruitExpert(), config=PpoConfig())
