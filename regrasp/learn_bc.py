@@ -339,7 +339,7 @@ A frozen base policy for `{manifest.task}`: transformers' `PI0ForConditionalGene
   proprioception, an instruction of known words
 - out: chunks of {", ".join(manifest.action_names)} every {manifest.dt_s * 1e3:.0f} ms
 - sampling: {manifest.noise} noise, {manifest.steps} steps
-- trained on {config.episodes} demonstrations (seeds from {config.seed}), {step} steps, seed {config.recipe.seed}
+- trained on {config.episodes} demonstrations (data seed {config.seed}), {step} steps, seed {config.recipe.seed}
 - simulation only; one task; never shown to a real robot
 
 | on {config.unseen_episodes} unseen demonstrations | |
