@@ -3,6 +3,7 @@
 Called by `regrasp.shards` (episodes) and `regrasp.train` (skills).
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -51,9 +52,12 @@ def run_children(children: Sequence[Child], workers: int, heard: Callable[[bytes
 def _run(child: Child, heard: Callable[[bytes], None]) -> None:
     child.log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", child.module]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}  # one core a child: more threads only wait for each other
     with (
         child.log.open("w") as words,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words) as process,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, env=environment
+        ) as process,
     ):
         assert process.stdin is not None
         assert process.stdout is not None

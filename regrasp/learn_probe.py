@@ -14,7 +14,7 @@ from core.failures import FailureMode
 from core.recovery import Rate
 from regrasp.artifacts import find_models
 from regrasp.children import Child, run_children
-from regrasp.probe_data import joined
+from regrasp.probe_data import ProbeRows, stacked
 from regrasp.stack import StackConfig
 from regrasp.task_registry import find_task
 from residual.probe import FittedProbe, ProbeConfig, ProbeData, fit_probe
@@ -105,18 +105,19 @@ def _collected(config: LearnProbeConfig) -> ProbeData:
     files[0].parent.mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(episodes), unit="episode", desc="probe data") as bar:
         run_children(children, config.workers, lambda _: bar.update())
-    return joined([read_rows(f) for f in files])
+    rows = stacked([read_rows(f) for f in files])
+    return ProbeData(features=rows.features, labels=rows.labels, episode=rows.episode)
 
 
-def write_rows(file: Path, rows: ProbeData) -> None:
+def write_rows(file: Path, rows: ProbeRows) -> None:
     """Writes rows as plain arrays."""
     np.savez(file, features=rows.features.astype(np.float32), labels=np.array(rows.labels), episode=rows.episode)
 
 
-def read_rows(file: Path) -> ProbeData:
+def read_rows(file: Path) -> ProbeRows:
     """Reads what `write_rows` wrote."""
     with np.load(file, allow_pickle=False) as data:
-        return ProbeData(
+        return ProbeRows(
             features=data["features"].astype(np.float64),
             labels=tuple(str(label) for label in data["labels"]),
             episode=data["episode"],

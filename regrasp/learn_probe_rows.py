@@ -4,7 +4,7 @@ import sys
 
 from core.errors import RegraspError
 from regrasp.learn_probe import JOB, write_rows
-from regrasp.probe_data import collect, joined
+from regrasp.probe_data import collect, stacked
 from regrasp.stack import CellStack
 
 
@@ -17,7 +17,7 @@ def main() -> int:
             for episode in job.episodes:
                 parts.append(collect(stack, episode.seed, episode.mode))
                 print(episode.seed, flush=True)
-        write_rows(job.file, joined(parts))
+        write_rows(job.file, stacked(parts))
     except RegraspError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2

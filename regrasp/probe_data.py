@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from core.arrays import Floats
+from core.arrays import Floats, Ints
 from core.failures import FailureMode
 from core.flow import Step
 from core.probe import NOMINAL
 from core.worlds import Injection
 from regrasp.stack import CellStack
-from residual.probe import ProbeData
 from runtime.episode import run_episode
 from runtime.watch.features import WINDOW, probe_features
 
@@ -27,6 +26,18 @@ LATE_S = 5.0
 MENDED_M = 0.10
 """A policy that lifted the right target this high again has mended the failure by itself [m]."""
 _MENDED_BY_HOLDING = frozenset({FailureMode.MISSED_GRASP, FailureMode.DROP, FailureMode.WRONG_OBJECT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRows:
+    """M labelled instants of one episode, in the order of time; M may be 0."""
+
+    features: Floats
+    """Shape (M, F), in their own units."""
+    labels: tuple[str, ...]
+    """M labels: `NOMINAL` or a failure mode."""
+    episode: Ints
+    """Seed of each row's episode, shape (M,)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +78,7 @@ class _Labeller:
         return -1.0 if np.isnan(struck_s) else float(self.stack.world.state().time_s[0]) - struck_s
 
 
-def collect(stack: CellStack, seed: int, mode: FailureMode | None) -> ProbeData:
+def collect(stack: CellStack, seed: int, mode: FailureMode | None) -> ProbeRows:
     """Lives through one episode of the frozen policy alone and returns its labelled instants.
 
     An uninjected episode that fails gives no rows: nobody can say when it stopped being nominal.
@@ -84,17 +95,17 @@ def collect(stack: CellStack, seed: int, mode: FailureMode | None) -> ProbeData:
     spoiled = mode is None and not stack.world.state().success[0]
     keep = 0 if spoiled or stack.void() else len(labeller.labels)
     size = len(labeller.features[0]) if labeller.features else 0
-    return ProbeData(
+    return ProbeRows(
         features=np.array(labeller.features[:keep]).reshape(keep, size),
         labels=tuple(labeller.labels[:keep]),
         episode=np.full(keep, seed, dtype=np.int64),
     )
 
 
-def joined(parts: Sequence[ProbeData]) -> ProbeData:
-    """Returns the rows of all parts that have any."""
+def stacked(parts: Sequence[ProbeRows]) -> ProbeRows:
+    """Returns the rows of all parts, in order."""
     full = [p for p in parts if p.labels]
-    return ProbeData(
+    return ProbeRows(
         features=np.concatenate([p.features for p in full]),
         labels=tuple(label for p in full for label in p.labels),
         episode=np.concatenate([p.episode for p in full]),
