@@ -17,6 +17,7 @@ from regrasp.children import Child, run_children
 from regrasp.task_registry import find_task
 from residual.bank import load_bank, mixed, save_bank
 from residual.cards import load_skills
+from residual.templates import TEMPLATES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class TrainConfig:
     """Seed of training; the bank's episode seeds follow from it."""
     episodes: int = 48
     """Rollouts of the frozen policy per mode that fill the bank."""
-    steps: int = 500_000
+    steps: int = 900_000
     """Most environment steps of PPO per mode."""
     warm_start: bool = True
     """Begin from the scripted expert squeezed through the residual channel; the card says so."""
@@ -80,7 +81,8 @@ def train(config: TrainConfig) -> int:
             raise unknown_name("failure mode of this task", name, map(str, info.modes))
     if config.workers < 1 or config.episodes < 20:
         raise ConfigError(f"--workers {config.workers} must be at least 1, --episodes {config.episodes} at least 20")
-    modes = [m for m in info.modes if not config.modes or str(m) in config.modes]
+    chosen = [m for m in info.modes if not config.modes or str(m) in config.modes]
+    modes = sorted(chosen, key=lambda m: -len(TEMPLATES[m].stages))  # the longest recoveries take longest: first
     first = BANK_SEED + config.seed * 100_000
     jobs = [
         SkillJob(config=config, mode=m, bank_seed=first + list(info.modes).index(m) * config.episodes) for m in modes
