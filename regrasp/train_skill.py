@@ -32,6 +32,8 @@ from sim.world import BatchWorld
 
 ROLLOUT_WORLDS = 24
 TRAINING_WORLDS = 64
+EPISODE_STEPS = 120
+"""A recovery may take 6 s: laying the wrong fruit aside and going over a block take longer than a fresh grasp."""
 _CAPTURE_SHARE = 0.25
 """Of the progress bar."""
 
@@ -80,7 +82,7 @@ def _train(
         world=BatchWorld(task.make(), TRAINING_WORLDS),
         surrogate=load_surrogate(models.surrogate),
         space=default_space(),
-        config=RecoveryConfig(domain=DomainRanges()),
+        config=RecoveryConfig(episode_steps=EPISODE_STEPS, domain=DomainRanges()),
     )
     request = SkillRequest(
         name=str(job.mode), task=task.info.name, modes=(job.mode,), base_policy=policy_id, stages=task.info.stages,
