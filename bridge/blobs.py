@@ -18,12 +18,14 @@ from core.errors import ConfigError
 from core.tasks import ObjectInfo
 
 _GREY = np.full(3, 1.0 / 3.0)
-_DARKEST = 28.0
+_DARKEST = 40.0
 """Brightest channel below which a pixel has no colour worth trusting [0..255]."""
 _MIN_SATURATION = 0.06
 """Distance from grey that an object needs, in chromaticity."""
 _MIN_HUE_DEG = 16.0
 """Angle between the hues of two objects that can still be told apart."""
+_MOST_PIECES = 6
+"""An object is cut into no more pieces than this; the rest is noise."""
 _TABLE_SPREAD = 28.0
 """Most that a channel of the table differs from the table's median, by shading [0..255]."""
 _TABLE_STRIDE = 6
@@ -138,6 +140,7 @@ def _table(image: Image, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _blob(mask: NDArray[np.uint8], beside: NDArray[np.uint8], min_area_px: float) -> Blob | None:
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outlines = sorted(outlines, key=len)[-_MOST_PIECES:]
     pieces = [(cv2.moments(o), o[:, 0]) for o in outlines]
     areas = np.array([m["m00"] + len(o) / 2 for m, o in pieces])  # moments cut half a pixel off all round
     largest = int(np.argmax(areas))
