@@ -149,7 +149,7 @@ def _record(task: TaskEntry, config: LearnBcConfig, episodes: int, seed: int) ->
     ):
         return record_demonstrations(
             task.make(),
-            task.expert(),
+            task.demonstrator(),
             episodes=episodes,
             seed=seed,
             cameras=cameras,

@@ -30,7 +30,7 @@ class LearnSurrogateConfig:
 def learn_surrogate(config: LearnSurrogateConfig) -> int:
     """Records, trains, saves; returns the exit code."""
     task = find_task(config.task)
-    demos = record_demonstrations(task.make(), task.expert(), episodes=config.episodes, seed=config.demo_seed)
+    demos = record_demonstrations(task.make(), task.demonstrator(), episodes=config.episodes, seed=config.demo_seed)
     recipe = SurrogateConfig(seed=config.seed)
     with tqdm(total=recipe.epochs, unit="epoch", desc="surrogate") as bar:
         losses: list[float] = []

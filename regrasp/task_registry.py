@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from core.errors import unknown_name
 from core.ports import Expert
@@ -19,9 +20,16 @@ class TaskEntry:
     info: TaskInfo
     make: Callable[[], Task]
     expert: Callable[[], Expert]
+    """Recovers from any state: warm starts, authority test."""
+    demonstrator: Callable[[], Expert]
+    """Shows what the base policy and its surrogate learn."""
 
 
-_TASKS = {FRUIT_ON_PLATE.name: TaskEntry(info=FRUIT_ON_PLATE, make=FruitOnPlate, expert=FruitExpert)}
+_TASKS = {
+    FRUIT_ON_PLATE.name: TaskEntry(
+        info=FRUIT_ON_PLATE, make=FruitOnPlate, expert=FruitExpert, demonstrator=partial(FruitExpert, unstick=False)
+    )
+}
 
 
 def find_task(name: str) -> TaskEntry:

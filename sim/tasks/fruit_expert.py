@@ -28,6 +28,10 @@ NEIGHBOUR_M = 0.11
 """Something nearer to the fruit than this is in the way of an open finger."""
 SWERVE_M = 0.14
 """A block nearer than this to the straight way is gone over."""
+FINGERS_M = 0.022
+"""A tool lower than this above a surface may have its finger tips on it, where friction keeps the hand from opening."""
+UNSTICK_M = 0.02
+"""So far up such a tool is told to go while the hand opens [m]."""
 _SPOTS = np.stack(np.meshgrid(np.linspace(0.30, 0.56, 7), np.linspace(-0.28, 0.28, 9)), axis=-1).reshape(-1, 2)
 """Places on the table for a wrong fruit [m]."""
 
@@ -53,6 +57,8 @@ class _View:
     """Heading of the tool, shape (N,) [rad]."""
     opening: Floats
     command: Floats
+    rise: float
+    """How far up fingers that rest on a surface are told to go [m]."""
 
     def holds(self, pos: Floats, radius: Floats) -> Bools:
         """Returns whether the hand is closed on a fruit at `pos` (N, 3), shape (N,)."""
@@ -73,7 +79,15 @@ class _Plan:
 
 
 class FruitExpert:
-    """Puts the named fruit on the plate from any state; implements `core.ports.Expert`."""
+    """Puts the named fruit on the plate from any state; implements `core.ports.Expert`.
+
+    Args:
+        unstick: Whether fingers that rest on a surface are lifted so that the hand can open. A fruit held too high in
+            the hand needs it, which the expert's own grasps never cause: demonstrations are recorded without it.
+    """
+
+    def __init__(self, *, unstick: bool = True) -> None:
+        self._rise = UNSTICK_M if unstick else 0.0
 
     def act(self, state: WorldState) -> Floats:
         """Returns actions (N, A), in `EE_DELTA` units.
@@ -81,7 +95,7 @@ class FruitExpert:
         Args:
             state: Ground truth of `fruit_on_plate` worlds.
         """
-        view = _view(state)
+        view = _view(state, self._rise)
         plan = _fetch(view)
         plan = _choose(_rid(view), plan, view.holds(view.other, view.other_radius) | _letting_go(view))
         plan = _choose(_carry(view), plan, view.holds(view.target, view.radius))
@@ -95,7 +109,7 @@ class FruitExpert:
         return EE_DELTA.clip(actions)
 
 
-def _view(state: WorldState) -> _View:
+def _view(state: WorldState, rise: float) -> _View:
     radii = np.array([o.size_m[2] for o in INFO.objects])
     quat = state.object_quat_xyzw_in_base[np.arange(len(state.roles)), state.roles[:, 3]]
     plate, block = state.of("goal"), state.of("obstacle")
@@ -113,6 +127,7 @@ def _view(state: WorldState) -> _View:
         yaw=-_turn_to(np.zeros(len(plate)), state.tcp_quat_xyzw_in_base)[:, 2],
         opening=state.gripper_opening,
         command=state.gripper_command,
+        rise=rise,
     )
 
 
@@ -151,7 +166,7 @@ def _rid(view: _View) -> _Plan:
     pos = _travel(view, goal, lift=0.10, clear=0.07, over=0.075)
     down = (view.other[:, 2] < low + 0.008) & (_length(view.other[:, :2] - spot) < 0.02)
     letting_go = _letting_go(view)
-    pos = np.where((letting_go | down)[:, None], view.tcp, pos)
+    pos = np.where((letting_go | down)[:, None], _unstuck(view, view.table), pos)
     return _Plan(pos=pos, yaw=np.zeros(len(pos)), grip=np.where(letting_go | down, 1.0, 0.0))
 
 
@@ -160,9 +175,16 @@ def _letting_go(view: _View) -> Bools:
     return np.asarray((_length(view.tcp - view.other) < HOLD_M) & (view.command > 0.5) & (view.opening < 0.9))
 
 
+def _unstuck(view: _View, surface: Floats) -> Floats:
+    """Returns where the tool is (N, 3) [m], or a little higher where its fingers may be stuck on `surface` (N,) [m]."""
+    pos = view.tcp.copy()
+    pos[:, 2] += np.where(view.tcp[:, 2] - surface < FINGERS_M, view.rise, 0.0)
+    return pos
+
+
 def _leave(view: _View) -> _Plan:
     """Open, then straight up."""
-    pos = view.tcp.copy()
+    pos = _unstuck(view, view.plate[:, 2] + PLATE.size_m[2])
     high = view.plate[:, 2] + 0.18
     near = _length((view.tcp - view.target)[:, :2]) < 0.12
     free = (view.opening > 0.93) & near
