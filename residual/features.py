@@ -4,8 +4,8 @@ Called by the recovery environment, and by `policy` at run time. Nothing here re
 `Tracked`, the arm as proprioception. Layout (F values, all of the order of 1):
 
     tool position 3, tilt 3, gripper measured and commanded 2 · tool to target, distractor, goal, obstacle 4 x 3,
-    seen flags 4 · tool to target, magnified 3 · target to goal, magnified 3 · base action 7 · stage one-hot 8 ·
-    holds target, holds distractor 2 · previous residual 7 · tracking error 3
+    seen flags 4 · tool to target and distractor, magnified 2 x 3 · target to goal, magnified 3 · base action 7 ·
+    stage one-hot 8 · holds target, holds distractor 2 · previous residual 7 · tracking error 3
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from residual.terms import GRIP_GAP, PARKED_BELOW_M
 
 STAGES = ("retreat", "approach", "align", "grasp", "lift", "transport", "place", "release")
 """Order of the stage one-hot; names of `RecoveryStage`."""
-FEATURES = 8 + 12 + 4 + 3 + 3 + EE_DELTA.size + len(STAGES) + 2 + EE_DELTA.size + 3
+FEATURES = 8 + 12 + 4 + 6 + 3 + EE_DELTA.size + len(STAGES) + 2 + EE_DELTA.size + 3
 """F."""
 GOAL_REACH_M = 0.06
 """Farthest the commanded position is taken to run ahead of the tool [m]; the arm's controller cuts it there too."""
@@ -212,7 +212,7 @@ def assemble(body: Body, tracked: Tracked, base: Floats, trace: Trace, stage_kno
         body.proprio[:, 6:8] * 2.0 - 1.0,
         np.clip(offset * 5.0, -2.0, 2.0).reshape(len(base), -1),
         tracked.seen.astype(np.float64),
-        np.tanh(offset[:, _TARGET] * 30.0),
+        np.tanh(offset[:, [_TARGET, _DISTRACTOR]] * 30.0).reshape(len(base), -1),
         np.tanh(np.where(tracked.seen[:, [_GOAL]], to_goal, 0.0) * 20.0),
         np.clip(EE_DELTA.normalise(base), -1.0, 1.0),
         stage,

@@ -34,7 +34,8 @@ class ImitationConfig:
     expert_share: float = 0.25
     """Share of worlds the expert drives after the first round."""
     noise: float = 0.2
-    """Noise on what is driven, dimensionless; labels stay clean."""
+    """Noise on what the expert drives, dimensionless; labels stay clean. The actor drives without: where it gets stuck
+    it must stay, to be told what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +90,8 @@ def imitate(
 def imitation_step(
     actor: torch.nn.Module, optimiser: torch.optim.Optimizer, data: Imitated, rows: torch.Tensor
 ) -> float:
-    """Takes one gradient step on the absolute error of `rows` and returns that error."""
-    loss = (actor(data.features[rows]).clamp(-1.5, 1.5) - data.residuals[rows]).abs().mean()
+    """Takes one gradient step on the squared error of `rows` and returns that error."""
+    loss = (actor(data.features[rows]) - data.residuals[rows]).square().mean()
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
@@ -139,4 +140,4 @@ class _School:
         with torch.no_grad():
             own = batch.spread(self._actor(x).numpy().astype(np.float64))
         noise = batch.spread(self._rng.normal(0.0, self._noise, (batch.n, len(batch.space.dims))))
-        return np.clip(np.where(self._shown[:, None], wanted, own) + noise, -1.0, 1.0)
+        return np.where(self._shown[:, None], np.clip(wanted + noise, -1.0, 1.0), own)

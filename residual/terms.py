@@ -49,7 +49,7 @@ def align(state: WorldState, *, role: str, scale_m: float) -> Floats:
         role: Above whom the tool should be.
         scale_m: Horizontal distance at which 0.24 is left [m].
 
-    Source: METHODS of failure-conditioned recovery call this align(a, b); same kernel as `approach`.
+    Source: Reflective Self-Adaptation, component align(a, b); same kernel as `approach`.
     """
     return _kernel(_norm((position(state, role) - state.tcp_pos_in_base)[:, :2]), scale_m)
 
