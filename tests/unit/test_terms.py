@@ -1,6 +1,7 @@
 """Every term of the reward library: its range, its direction, its missing objects."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from core.scene import ROLES
 from core.transforms import quat_from_rotvec, quat_multiply
 from core.worlds import WorldState
 from residual import penalties, terms
-from residual.library import LIBRARY
+from residual.library import LIBRARY, Number
 from residual.penalties import Transition
 
 N = 5
@@ -228,3 +229,14 @@ def test_an_unbounded_parameter_is_refused_with_its_range(value: float | str) ->
 def test_a_role_that_is_a_number_is_refused() -> None:
     with pytest.raises(ConfigError, match="give one of"):
         LIBRARY.term("approach").bind({"role": 3.0})
+
+
+def test_the_documentation_lists_every_term_with_its_ranges() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text(encoding="utf-8")
+    for term in LIBRARY.terms.values():
+        row = next((line for line in text.splitlines() if line.startswith(f"| `{term.name}` |")), "")
+        assert row, f"{term.name} is missing"
+        for parameter in term.parameters:
+            known = f"[{parameter.low:g}, {parameter.high:g}]" if isinstance(parameter, Number) else parameter.default
+            assert f"`{parameter.name}`" in row
+            assert known in row
