@@ -23,6 +23,8 @@ MURKY_S = 0.15
 """So long after an injection nothing can be seen of it yet; these ticks are left out [s]."""
 LATE_S = 5.0
 """An episode is followed for so long after its injection [s]."""
+AFTER_TICKS = 12
+"""An episode is followed for so long after its success: the loop needs some ticks to see it, and they are nominal."""
 MENDED_M = 0.10
 """A policy that lifted the right target this high again has mended the failure by itself [m]."""
 _MENDED_BY_HOLDING = frozenset({FailureMode.MISSED_GRASP, FailureMode.DROP, FailureMode.WRONG_OBJECT})
@@ -50,6 +52,8 @@ class _Labeller:
     features: list[Floats] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     mended: bool = False
+    after: int = 0
+    """Ticks since success."""
 
     def see(self, step: Step) -> bool:
         """Takes a step; returns whether the episode is over."""
@@ -60,7 +64,8 @@ class _Labeller:
             if row is not None:
                 self.features.append(row)
                 self.labels.append(label)
-        return bool(self.stack.world.state().success[0]) or self.mended or self._age_s() > LATE_S
+        self.after += bool(self.stack.world.state().success[0])
+        return self.after > AFTER_TICKS or self.mended or self._age_s() > LATE_S
 
     def _label(self) -> str | None:
         """Returns the label of this instant, None when it is murky."""
@@ -70,7 +75,7 @@ class _Labeller:
         if self.mode in _MENDED_BY_HOLDING and age_s > MURKY_S:
             height = float(self.stack.world.state().of("target")[0, 2])
             self.mended |= bool(self.stack.world.facts().held()[0]) and height > MENDED_M
-        return None if age_s <= MURKY_S or self.mended else str(self.mode)
+        return None if age_s <= MURKY_S or self.mended or self.after else str(self.mode)
 
     def _age_s(self) -> float:
         """Returns the time since the injection [s], negative before it."""

@@ -36,7 +36,7 @@ class TrainConfig:
     """Seed of training; the bank's episode seeds follow from it."""
     episodes: int = 48
     """Rollouts of the frozen policy per mode that fill the bank."""
-    steps: int = 900_000
+    steps: int = 700_000
     """Most environment steps of PPO per mode."""
     warm_start: bool = True
     """Begin from the scripted expert squeezed through the residual channel; the card says so."""

@@ -95,7 +95,7 @@ def _train(
         _tell(job, _CAPTURE_SHARE + (1 - _CAPTURE_SHARE) * done, f"{point.steps} steps, success {rate:.2f}")
 
     expert = task.expert() if job.config.warm_start else None
-    config = PpoConfig(total_steps=job.config.steps, seed=job.config.seed)
+    config = PpoConfig(total_steps=job.config.steps, stop_rate=0.98, stop_times=3, seed=job.config.seed)
     return train_skill(request, setup, bank, expert=expert, config=config, progress=progress)
 
 
