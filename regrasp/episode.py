@@ -74,10 +74,9 @@ class Witness:
             self.alarms.append(Alarm(t_s=t_s, mode=step.report.mode))
 
     def diagnosed(self, injected_at_s: float | None) -> FailureMode | None:
-        """Returns the mode named for the first alarm at or after the injection, None when there was none."""
-        if injected_at_s is None:
-            return None
-        alarm = next((a.t_s for a in self.alarms if a.t_s >= injected_at_s), None)
+        """Returns the mode named for the first alarm, at or after the injection if there was one, else None."""
+        start_s = 0.0 if injected_at_s is None else injected_at_s
+        alarm = next((a.t_s for a in self.alarms if a.t_s >= start_s), None)
         return None if alarm is None else next((mode for t_s, mode in self.named if t_s >= alarm), None)
 
 

@@ -115,7 +115,7 @@ class EpisodeResult:
     alarms: tuple[Alarm, ...]
     """In order of time."""
     diagnosed: FailureMode | None
-    """Mode the diagnoser gave for the first alarm after the injection; None when there was no alarm or answer."""
+    """Mode the diagnoser gave for the first alarm, after the injection if there was one; None without alarm or answer."""
     phases: tuple[PhaseStart, ...]
     """In order of time, the first at 0 s."""
     attempts: int
