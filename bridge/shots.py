@@ -32,6 +32,11 @@ class View:
         depth = (height_m - self.rays.origin[2]) / min(self.centre_ray[2], -0.02)
         return np.asarray(self.rays.origin + self.centre_ray * depth, dtype=np.float64)
 
+    def at_size(self, radius_m: float) -> Floats:
+        """Returns where on that ray a sphere would look as large as the blob, shape (3,) [m]."""
+        depth = radius_m / (self.rays.pixel_rad * np.sqrt(self.blob.area_px / np.pi))
+        return np.asarray(self.rays.origin + self.centre_ray * depth, dtype=np.float64)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shot:

@@ -54,13 +54,13 @@ class TrackerConfig:
     """How far a resting thing is nudged from one image to the next [m]."""
     grip_sigma_m: float = 0.003
     """How far a held thing slips in the hand from one image to the next [m]."""
-    fall_sigma_m: float = 0.08
-    """How far a thing that was let go falls from one image to the next [m]."""
+    loose_sigma_m: float = 0.03
+    """How well its apparent size alone places a thing in free fall [m]."""
 
     def __post_init__(self) -> None:
         in_range("min_support", self.min_support, 0.0, 1.0)
         in_range("stopped_opening", self.stopped_opening, 0.0, 1.0)
-        lengths = ("reach_m", "rest_sigma_m", "stay_sigma_m", "grip_sigma_m", "fall_sigma_m")
+        lengths = ("reach_m", "rest_sigma_m", "stay_sigma_m", "grip_sigma_m", "loose_sigma_m")
         for name in ("min_area_px", "half_life_s", *lengths):
             in_range(name, getattr(self, name), 1e-6, 1e6)
 
@@ -191,8 +191,8 @@ class ColourTracker:
                 return
         yield _State.RESTING, self._fit_resting(thing, views)
         if known is not None and known.state is _State.LOOSE:
-            sigma = np.full(3, config.fall_sigma_m)
-            yield _State.LOOSE, _fit(thing, views, Belief(mean=known.pos, sigma=sigma), known.yaw_rad)
+            somewhere = Belief(mean=_best(views).at_size(thing.size_m[0]), sigma=np.full(3, config.loose_sigma_m))
+            yield _State.LOOSE, _fit(thing, views, somewhere, known.yaw_rad)
 
     def _may_be_held(self, thing: ObjectInfo, tool: Pose) -> bool:
         holding = next((n for n, k in self._known.items() if k.state is _State.HELD), thing.name)
@@ -224,8 +224,9 @@ class ColourTracker:
         return raised if np.linalg.norm((raised.pos - plate.pos)[:2]) < radius_m else fit
 
     def _fit_at_height(self, thing: ObjectInfo, views: list[View], height_m: float) -> Fit:
-        best = max(views, key=lambda v: v.blob.area_px * (1.01 - v.blob.clipped))
-        belief = Belief(mean=best.on_plane(height_m), sigma=np.array([np.inf, np.inf, self._config.rest_sigma_m]))
+        belief = Belief(
+            mean=_best(views).on_plane(height_m), sigma=np.array([np.inf, np.inf, self._config.rest_sigma_m])
+        )
         headings = np.arange(4) * np.pi / 4 if thing.shape == "box" else (0.0,)
         return min((_fit(thing, views, belief, yaw) for yaw in headings), key=lambda f: f.cost)
 
@@ -246,6 +247,11 @@ _BONUS = {_State.HELD: 2.0, _State.RESTING: 0.0, _State.LOOSE: -2.0}
 _CROSS = np.array([[0.0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
 _GONE = 0.05
 """What is left of the confidence when the bare table shows where a thing was thought to be."""
+
+
+def _best(views: list[View]) -> View:
+    """Returns the view that shows most, and least cut off."""
+    return max(views, key=lambda v: v.blob.area_px * (1.01 - v.blob.clipped))
 
 
 def _fit(thing: ObjectInfo, views: list[View], belief: Belief, yaw_rad: float) -> Fit:
