@@ -160,5 +160,16 @@ def _write(campaign: Campaign, results: Sequence[EpisodeResult], out: Path) -> E
     clip_episodes(out, results, out / CLIPS_NAME)
     path = write_report(results, evaluation, load_clips(out / CLIPS_NAME), out)
     print(format_table(evaluation))
+    if any(r.chat.calls for r in results):
+        print(_chat_line(results))
     print(f"report: {path.resolve()}")
     return evaluation
+
+
+def _chat_line(results: Sequence[EpisodeResult]) -> str:
+    used = [r.chat for r in results]
+    tokens = sum(u.prompt_tokens + u.completion_tokens for u in used)
+    return (
+        f"vision-language model: {sum(u.calls for u in used)} calls, {sum(u.unknown for u in used)} without a usable "
+        f"answer, {tokens} tokens, {sum(u.cost_usd for u in used):.4f} USD"
+    )

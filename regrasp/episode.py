@@ -125,4 +125,5 @@ def _result(stack: CellStack, job: EpisodeJob, name: str, end: EpisodeEnd, witne
         recovery_s=witness.recovering * EE_DELTA.dt_s if witness.attempts else None,
         episode_file=name,
         inference=InferenceTimes.of(stack.inference_s()),
+        chat=stack.chat_usage(),
     )

@@ -5,7 +5,7 @@ Called by the commands `run`, `eval` and `report`. Rates come with k, n and a 95
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from statistics import fmean
@@ -17,6 +17,7 @@ from core.errors import ContractError
 from core.failures import FailureMode
 from core.flow import Phase
 from core.recovery import Rate
+from runtime.recover.diagnose import ChatUsage
 
 NO_FAILURE = "none"
 """The monitor's label for "nothing failed" (row) and "none of the task's modes was named" (column)."""
@@ -115,7 +116,7 @@ class EpisodeResult:
     alarms: tuple[Alarm, ...]
     """In order of time."""
     diagnosed: FailureMode | None
-    """Mode the diagnoser gave for the first alarm, after the injection if there was one; None without alarm or answer."""
+    """Mode the diagnoser gave for the first alarm, after the injection if there was one; None without answer."""
     phases: tuple[PhaseStart, ...]
     """In order of time, the first at 0 s."""
     attempts: int
@@ -125,6 +126,8 @@ class EpisodeResult:
     episode_file: str
     """Recording, relative to the output folder; "" when not recorded."""
     inference: InferenceTimes
+    chat: ChatUsage = field(default_factory=ChatUsage)
+    """What the vision-language model was asked and what that cost; all zero without one."""
 
     def __post_init__(self) -> None:
         in_range("q_score", self.q_score, 0.0, 1.0)

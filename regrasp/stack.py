@@ -45,7 +45,7 @@ from runtime.plan import LoopPlan, build_loop
 from runtime.record.codec import dumps
 from runtime.record.replay import config_hash
 from runtime.record.writer import EpisodeWriter
-from runtime.recover.diagnose import VlmDiagnoser
+from runtime.recover.diagnose import ChatUsage, VlmDiagnoser
 from runtime.recover.done import TaskDone
 from runtime.recover.fallback import FallbackDiagnoser
 from runtime.recover.probe_diagnoser import ProbeDiagnoser
@@ -145,6 +145,7 @@ class CellStack:
         self._bundle = calibration_bundle(CAMERA_PX)
         self._open = ExitStack()
         self._clock = ManualClock()
+        self._model: VlmDiagnoser | None = None
 
     def __enter__(self) -> Self:
         self.world = BatchWorld(self._task.make(), 1, wording=self._config.wording)
@@ -170,7 +171,7 @@ class CellStack:
         """Begins a new episode in the world; the clock starts at 0."""
         self.world.reset(np.array([0]), np.array([seed]))
         self.world.inject(0, injection, seed=seed)
-        self._clock = ManualClock()
+        self._clock, self._model = ManualClock(), None
 
     def robot(self) -> SimRobot:
         """Returns the simulated arm of this episode; enter it before the first tick."""
@@ -231,6 +232,10 @@ class CellStack:
         """Returns the wall time of every policy answer of this episode [s]."""
         return self._policy.seconds
 
+    def chat_usage(self) -> ChatUsage:
+        """Returns what the chat model was asked in this episode, and what it cost."""
+        return ChatUsage() if self._model is None else self._model.usage
+
     def recorder(self, path: Path, *, seed: int, injected: str, recover: bool) -> EpisodeWriter:
         """Returns a recording of this episode, not yet entered."""
         config_json = dumps(self.plan(recover=recover))
@@ -255,10 +260,10 @@ class CellStack:
         if self._chat is None or self._config.chat is None:
             return probe
         patience_s = self._config.chat.deadline_s
-        model = VlmDiagnoser(
+        self._model = VlmDiagnoser(
             self._chat, allowed_names(self.info), library=LIBRARY.id, clock=MonotonicClock(), deadline_s=patience_s
         )
-        return FallbackDiagnoser(model, probe, clock=MonotonicClock(), patience_s=patience_s)
+        return FallbackDiagnoser(self._model, probe, clock=MonotonicClock(), patience_s=patience_s)
 
 
 def _watching(task: str, models: Models, policy_id: str) -> Watching:
