@@ -19,6 +19,7 @@ from regrasp.stack import StackConfig
 from regrasp.task_registry import find_task
 from residual.probe import FittedProbe, ProbeConfig, ProbeData, fit_probe
 from residual.probe_io import save_probe
+from runtime.config import WatchLimits
 from runtime.watch.features import LAYOUT
 
 PROBE_SEED = 4_000_000
@@ -35,9 +36,9 @@ class LearnProbeConfig:
     """Folder with the frozen policy; the shipped one when not given."""
     out: Path = Path("out/probe")
     """Folder for the probe, its figures and logs."""
-    nominal: int = 120
+    nominal: int = 200
     """Episodes without a failure."""
-    injected: int = 60
+    injected: int = 100
     """Episodes per failure mode."""
     seed: int = 0
     """Seed of fitting; the episodes' seeds follow from it."""
@@ -72,9 +73,9 @@ def learn_probe(config: LearnProbeConfig) -> int:
         raise ConfigError(f"--nominal {config.nominal} and --injected {config.injected} must be 10 or more, workers 1")
     data = _collected(config)
     policy_id = load_checkpoint(find_models(config.models).base).policy_id
-    fitted = fit_probe(
-        data, ProbeConfig(seed=config.seed), name=f"probe-{config.task}@1", layout=LAYOUT, policy=policy_id
-    )
+    watch = WatchLimits()
+    recipe = ProbeConfig(seed=config.seed, need=watch.probe_need, window=watch.probe_window)
+    fitted = fit_probe(data, recipe, name=f"probe-{config.task}@1", layout=LAYOUT, policy=policy_id)
     figures = _figures(fitted, data)
     made: dict[str, float | str] = {
         "task": config.task, "rows": float(len(data.labels)), "mode_accuracy": fitted.mode_accuracy.rate,

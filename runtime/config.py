@@ -102,9 +102,9 @@ class WatchLimits:
     """Commanded steps shorter than this are not counted as motion [m]."""
     lost_m: float = 0.12
     """A target tracked farther than this from a hand that was believed to hold it is lost [m]."""
-    probe_need: int = 3
+    probe_need: int = 5
     """Bad ticks of the probe needed to report..."""
-    probe_window: int = 4
+    probe_window: int = 6
     """...among so many last ticks."""
     cooldown_s: float = 1.0
     """After a report was let through its detector is not heard for this long [s]."""
