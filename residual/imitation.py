@@ -21,7 +21,7 @@ from residual.penalties import fallen
 class ImitationConfig:
     """How the warm start runs."""
 
-    rounds: int = 4
+    rounds: int = 6
     """Rounds of collecting and fitting."""
     steps: int = 80
     """Control steps a round, in every world."""
@@ -31,7 +31,7 @@ class ImitationConfig:
     """Rows a gradient step."""
     learning_rate: float = 1e-3
     """Of Adam."""
-    expert_share: float = 0.25
+    expert_share: float = 0.1
     """Share of worlds the expert drives after the first round."""
     noise: float = 0.2
     """Noise on what the expert drives, dimensionless; labels stay clean. The actor drives without: where it gets stuck

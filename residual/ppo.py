@@ -37,28 +37,26 @@ class PpoConfig:
     epochs: int = 5
     """Passes over a rollout."""
     learning_rate: float = 5e-4
-    """From scratch."""
-    warm_learning_rate: float = 3e-4
-    """After imitation."""
+    """Of Adam."""
     gamma: float = 0.97
     """Discount a control step."""
     log_std: float = -0.7
     """Exploration from scratch, natural logarithm of the standard deviation."""
-    warm_log_std: float = -1.6
-    """Exploration after imitation; more of it un-learns what was imitated."""
-    warm_target_kl: float = 0.02
+    warm_log_std: float = -1.0
+    """Exploration after imitation; with -1.6 the actor stays where imitation got stuck."""
+    warm_target_kl: float = 0.1
     """An update after imitation stops at this divergence [nat]."""
     critic_first: int = 6
     """Updates after imitation in which only the critic learns."""
-    fade: float = 0.98
-    """Factor a rollout by which the imitation steps become fewer."""
+    fade: float = 0.85
+    """Factor a rollout by which the imitation steps become fewer; slower fading keeps what was imitated wrongly."""
     imitation_steps: int = 20
     """Imitation steps before the first rollout."""
     eval_every: int = 65_536
     """Environment steps between evaluations."""
     eval_from: float = 0.6
     """Success rate of the training episodes below which evaluations are skipped."""
-    stop_rate: float = 0.95
+    stop_rate: float = 0.97
     """Training ends when this was reached `stop_times` times in a row."""
     stop_times: int = 2
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
@@ -132,7 +130,7 @@ def _model(env: RecoveryVecEnv, config: PpoConfig, *, warm: bool) -> PPO:
     model = PPO(
         "MlpPolicy",
         env,
-        learning_rate=config.warm_learning_rate if warm else config.learning_rate,
+        learning_rate=config.learning_rate,
         n_steps=config.n_steps,
         batch_size=min(config.batch, config.n_steps * env.num_envs),
         n_epochs=config.epochs,
