@@ -147,7 +147,7 @@ def check_rendering(gl: str) -> Check:
 def check_models(models: Path) -> Check:
     """Checks that every file a manifest or card below `models` names is there with the SHA-256 it names."""
     documents = [(file, _document(file)) for file in sorted(models.rglob("*.json"))]
-    claims = [claim for file, document in documents for claim in _claims(file.parent, document or {})]
+    claims = [claim for file, document in documents for claim in _claims(file.parent, file.stem, document or {})]
     wrong = [f"{file.relative_to(models)} is not a JSON object" for file, document in documents if document is None]
     wrong += [f"{path.relative_to(models)} {fault}" for path, digest in claims if (fault := _fault(path, digest))]
     if not claims:
@@ -216,10 +216,14 @@ def _document(file: Path) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _claims(folder: Path, document: dict[str, Any]) -> list[tuple[Path, str]]:
-    """Returns each file named in a manifest (`"sha256": {file: digest}`) or card (`x_file` beside `x_sha256`)."""
-    listed = document.get("sha256")
-    named = dict(listed) if isinstance(listed, dict) else {}
+def _claims(folder: Path, stem: str, document: dict[str, Any]) -> list[tuple[Path, str]]:
+    """Returns each file named in a manifest (`"sha256": {file: digest}`) or card (`x_file` beside `x_sha256`).
+
+    A manifest with a single `"sha256"` means the weights file of its own name; a card may lie inside its document.
+    """
+    document = document | card if isinstance(card := document.get("card"), dict) else document
+    listed, own = document.get("sha256"), f"{stem}.safetensors"
+    named = dict(listed) if isinstance(listed, dict) else {own: listed} if isinstance(listed, str) else {}
     for key, name in document.items():
         digest = document.get(f"{key.removesuffix('_file')}_sha256")
         if key.endswith("_file") and isinstance(digest, str):
