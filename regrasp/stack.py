@@ -58,6 +58,9 @@ CAMERA_PX = 192
 """Width and height of both simulated cameras [px]; the policy averages them down to 96."""
 DONE_TICKS = 6
 """The task must look done for so many ticks in a row before the loop claims it."""
+DONE_RETREAT_M = 0.08
+"""The hand must be tracked this far from the placed object before the loop claims success [m]: more than the 7 cm that
+the task asks for, by the tracker's error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +221,8 @@ class CellStack:
 
     def done(self) -> TaskDone:
         """Returns what claims this episode's success."""
-        return TaskDone(self.roles(), self._config.runtime.hand, ticks=DONE_TICKS)
+        rules = replace(self._config.runtime.hand, retreat_m=DONE_RETREAT_M)
+        return TaskDone(self.roles(), rules, ticks=DONE_TICKS)
 
     def pacer(self) -> Pacer | None:
         """Returns what keeps real time: needed when a chat model, which lives in real time, is asked."""
