@@ -38,18 +38,25 @@ def run_children(children: Sequence[Child], workers: int, heard: Callable[[bytes
     Raises:
         RegraspError: A child failed; its last words are in the message.
     """
-    turn = Lock()
+    turn, running = Lock(), list[subprocess.Popen[bytes]]()
 
     def one_at_a_time(line: bytes) -> None:
         with turn:
             heard(line)
 
     with ThreadPoolExecutor(workers, thread_name_prefix="child") as pool:
-        for future in [pool.submit(_run, child, one_at_a_time) for child in children]:
-            future.result()
+        futures = [pool.submit(_run, child, one_at_a_time, running) for child in children]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:  # Ctrl-C too: nobody waits for what is not wanted any more
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in running:
+                process.terminate()
+            raise
 
 
-def _run(child: Child, heard: Callable[[bytes], None]) -> None:
+def _run(child: Child, heard: Callable[[bytes], None], running: list[subprocess.Popen[bytes]]) -> None:
     child.log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", child.module]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}  # one core a child: more threads only wait for each other
@@ -59,6 +66,7 @@ def _run(child: Child, heard: Callable[[bytes], None]) -> None:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words, env=environment
         ) as process,
     ):
+        running.append(process)
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(child.job)
