@@ -68,7 +68,7 @@ def format_table(evaluation: Evaluation) -> str:
     for i, mode in enumerate(c.modes):
         rows.append((f"  {mode}", *(_rate_text(a.by_mode[i][1]) for a in evaluation.arms)))
     rows.append(("Q-score (injected)", *(_number(a.q) for a in evaluation.arms)))
-    lines = [f"{title:<20}{base:<26}{recovery}" for title, base, recovery in rows]
+    lines = [f"{title:<20}{base:<28}{recovery}" for title, base, recovery in rows]
     return "\n".join([
         f"{c.task} on a SIMULATED arm, tracker {c.tracker}, policy {c.policy}, gap {c.gap}, seeds from {c.seed}",
         *lines,
