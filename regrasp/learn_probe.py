@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -24,6 +25,8 @@ from runtime.watch.features import LAYOUT
 
 PROBE_SEED = 4_000_000
 """Episodes the probe learns from count from here: never an evaluation seed, a demonstration's or the bank's."""
+NOISES: tuple[Literal["zero", "random"], ...] = ("zero", "random")
+"""Sampling noises of the policy, in turn: the probe must know the policy's calm and its restless days."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +39,9 @@ class LearnProbeConfig:
     """Folder with the frozen policy; the shipped one when not given."""
     out: Path = Path("out/probe")
     """Folder for the probe, its figures and logs."""
-    nominal: int = 200
+    nominal: int = 240
     """Episodes without a failure."""
-    injected: int = 100
+    injected: int = 70
     """Episodes per failure mode."""
     seed: int = 0
     """Seed of fitting; the episodes' seeds follow from it."""
@@ -95,10 +98,17 @@ def _episodes(config: LearnProbeConfig) -> list[ProbeEpisode]:
 
 
 def _collected(config: LearnProbeConfig) -> ProbeData:
-    episodes = _episodes(config)
-    stack = StackConfig(task=config.task, models=config.models)
-    files = [config.out / "rows" / f"{i}.npz" for i in range(config.workers)]
-    jobs = [ProbeJob(stack=stack, episodes=tuple(episodes[i :: config.workers]), file=f) for i, f in enumerate(files)]
+    episodes, per_noise = _episodes(config), max(1, config.workers // len(NOISES))
+    parts = [
+        (noise, episodes[k :: len(NOISES)][j::per_noise]) for k, noise in enumerate(NOISES) for j in range(per_noise)
+    ]
+    files = [config.out / "rows" / f"{i}.npz" for i in range(len(parts))]
+    jobs = [
+        ProbeJob(
+            stack=StackConfig(task=config.task, models=config.models, noise=noise), episodes=tuple(part), file=file
+        )
+        for (noise, part), file in zip(parts, files, strict=True)
+    ]
     children = [
         Child(module="regrasp.learn_probe_rows", job=JOB.dump_json(job), log=config.out / "logs" / f"{i}.txt")
         for i, job in enumerate(jobs)
