@@ -67,6 +67,8 @@ class Observation:
     """Capture time by camera [ns]; also for images that were stripped from a record."""
     instruction: str = ""
     """What the robot was told to do."""
+    fault: str = ""
+    """Why the arm cannot follow commands now, "" when it can."""
 
     def __post_init__(self) -> None:
         joint_pos = floats("joint_pos [rad]", self.joint_pos, (None,))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from core.arm import ArmState
 from core.arrays import Floats, Image, Ints
 from core.clock import Clock
 from core.failures import FailureReport
@@ -15,8 +16,8 @@ from core.recovery import RecoveryDescriptor
 from core.scene import SceneState
 from core.worlds import DomainParams, WorldSnapshot, WorldState
 
-__all__ = ["ChatAnswer", "ChatModel", "Clock", "Detector", "Diagnoser", "Evidence", "Expert", "Operator", "Policy",
-           "Residual", "Robot", "Sink", "Tracker", "World"]  # fmt: skip
+__all__ = ["ChatAnswer", "ChatModel", "Clock", "Detector", "Diagnoser", "Evidence", "Expert", "JointArm", "Operator",
+           "Policy", "Residual", "Robot", "Sink", "Stream", "Tracker", "World"]  # fmt: skip
 
 
 @runtime_checkable
@@ -33,6 +34,52 @@ class Robot(Protocol):
 
     def hold(self) -> None:
         """Stops where it is and keeps the gripper as it is; may be called at any time, any number of times."""
+        ...
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """What a robot has whose arm wants points faster than actions come: it is told every beat."""
+
+    def emit(self, t_ns: int) -> None:
+        """Sends the point of the present action that is due at `t_ns` [ns]; never waits, raises `DeviceError`."""
+        ...
+
+
+@runtime_checkable
+class JointArm(Protocol):
+    """An arm that follows a stream of joint targets. Entering links it and sets its limits; leaving holds it."""
+
+    def state(self) -> ArmState:
+        """Returns the newest measurement, however old (see its `t_ns`); raises `DeviceNotConnected` without any."""
+        ...
+
+    def arm(self) -> None:
+        """Makes it ready to follow, from the measured pose; raises `DeviceError` when it cannot, and moves nothing."""
+        ...
+
+    def stream(self, joint_target: Floats, gripper_opening: float) -> Floats:
+        """Sends one joint target (J,) [rad] and opening [0, 1]; returns the target that was truly sent (J,) [rad]."""
+        ...
+
+    def hold(self) -> None:
+        """Comes to rest where it is and keeps the gripper; any time, any number of times."""
+        ...
+
+    def stop(self) -> None:
+        """Emergency stop, latched; returns when the controller was read back as stopped, else raises `DeviceError`."""
+        ...
+
+    def reset_stop(self) -> None:
+        """Releases a latched stop after its cool-down; the arm is not armed by it. Raises `DeviceError` too early."""
+        ...
+
+    def clear_fault(self, *, by_person: bool) -> None:
+        """Clears the present fault in the documented order, if who asks may; leaves the arm idle, not armed.
+
+        Raises:
+            DeviceFault: The fault's class or the budget forbids it, or it came back.
+        """
         ...
 
 

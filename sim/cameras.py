@@ -20,9 +20,9 @@ import numpy as np
 from core.arrays import Image
 from core.calibration import CalibrationBundle, CameraModel
 from core.errors import ConfigError, ContractError, unknown_name
+from core.kinematics import quat_from_matrix
 from core.transforms import Pose
 from sim.cell import CAMERAS, Bodies, CameraPlace, camera_axes
-from sim.kinematics import quat_from_matrix
 from sim.world import BatchWorld
 
 CAMERA_NAMES = tuple(place.name for place in CAMERAS)

@@ -26,9 +26,9 @@ import mujoco
 import numpy as np
 
 from core.arrays import Floats, Ints
+from core.kinematics import HOME_RAD, LINK_POS_M, LINK_ROLL_RAD, TCP_OFFSET_M, XARM7, quat_from_matrix
 from core.robots import EE_DELTA
 from core.tasks import ObjectInfo
-from sim.kinematics import HOME_RAD, LINK_POS_M, LINK_ROLL_RAD, TCP_OFFSET_M, XARM7, quat_from_matrix
 
 STROKE_M = 0.084
 """Opening between the pads at `gripper_opening` 1 [m]."""

@@ -10,16 +10,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from core.arrays import Floats, Ints
+from core.kinematics import ik_step
 from core.robots import EE_DELTA
-from core.transforms import quat_conjugate, quat_from_rotvec, quat_multiply, rotvec_from_quat
+from core.servo import lead
 from sim.cell import STROKE_M, SUBSTEPS
-from sim.kinematics import ik_step
 from sim.rows import put_row, take_row
 
-REACH_M = 0.06
-"""Farthest the commanded position may run ahead of the tool [m]: what bounds the push into an obstacle."""
-TURN_RAD = 0.35
-"""Farthest the commanded orientation may run ahead of the tool [rad]."""
 MEMORY = 40
 """Physics steps of pending commands kept: latency up to 200 ms."""
 
@@ -80,7 +76,9 @@ class Controller:
             tcp_quat_xyzw: How it is turned, shape (N, 4).
             latency: Delay in physics steps, shape (N,).
         """
-        self._advance_goal(actions, tcp_pos, tcp_quat_xyzw)
+        self.goal_pos[:], self.goal_quat_xyzw[:] = lead(
+            self.goal_pos, self.goal_quat_xyzw, actions, tcp_pos, tcp_quat_xyzw
+        )
         target = ik_step(self.joint_target, self.goal_pos, self.goal_quat_xyzw)
         share = np.arange(1, SUBSTEPS + 1)[:, None] / SUBSTEPS
         self.pending[:, :-SUBSTEPS] = self.pending[:, SUBSTEPS:]
@@ -89,14 +87,6 @@ class Controller:
         self.joint_target[:], self.command[:] = target, actions[:, 6]
         rows = MEMORY + np.arange(SUBSTEPS) - latency[:, None]
         return np.asarray(self.pending[np.arange(len(rows))[:, None], rows])
-
-    def _advance_goal(self, actions: Floats, tcp_pos: Floats, tcp_quat_xyzw: Floats) -> None:
-        ahead = self.goal_pos + actions[:, :3] - tcp_pos
-        self.goal_pos[:] = tcp_pos + _shorten(ahead, REACH_M)
-        turned = quat_multiply(quat_from_rotvec(actions[:, 3:6]), self.goal_quat_xyzw)
-        turn = rotvec_from_quat(quat_multiply(turned, quat_conjugate(tcp_quat_xyzw)))
-        quat = quat_multiply(quat_from_rotvec(_shorten(turn, TURN_RAD)), tcp_quat_xyzw)
-        self.goal_quat_xyzw[:] = quat / np.linalg.norm(quat, axis=-1, keepdims=True)
 
     def row(self, i: int) -> Floats:
         """Returns world `i` as one vector."""
@@ -114,8 +104,3 @@ def latency_steps(latency_s: Floats) -> Ints:
     """Returns action latencies (N,) [s] in physics steps."""
     step_s = EE_DELTA.dt_s / SUBSTEPS
     return np.clip(np.rint(latency_s / step_s), 0, MEMORY).astype(np.int64)
-
-
-def _shorten(vector: Floats, longest: float) -> Floats:
-    length = np.linalg.norm(vector, axis=-1, keepdims=True)
-    return np.asarray(vector * np.minimum(1.0, longest / np.maximum(length, 1e-12)))

@@ -13,9 +13,9 @@ from core.arrays import Floats, Image
 from core.clock import ManualClock
 from core.errors import ContractError, DeviceNotConnected
 from core.flow import Observation
+from core.kinematics import XARM7
 from core.robots import EE_DELTA
 from sim.cameras import CAMERA_NAMES, CellCameras
-from sim.kinematics import XARM7
 from sim.world import BatchWorld
 
 SPEC = XARM7

@@ -12,13 +12,13 @@ import numpy as np
 
 from core.arrays import Floats, Ints
 from core.errors import ContractError, unknown_name
+from core.kinematics import forward
 from core.robots import EE_DELTA
 from core.scene import ROLES, SceneRoles
 from core.worlds import DomainParams, Injection, WorldSnapshot, WorldState
 from sim.cell import STROKE_M, SUBSTEPS, Bodies, Cell, PhysicsSettings, build_cell, home_qpos
 from sim.controller import Controller, latency_steps
 from sim.domain import DomainFields
-from sim.kinematics import forward
 from sim.memory import Memory
 from sim.rows import put_row, take_row
 from sim.task import Blow, Cue, Disturbance, Facts, Task, Wording

@@ -1,7 +1,7 @@
 """The xArm 7 as numbers: limits, forward kinematics, Jacobian and one damped-least-squares step, all batched.
 
-Called by `sim.cell` (which builds the same chain in MuJoCo) and by `sim.world` (one inverse-kinematics step a control
-period). Letters: N worlds, J = 7 joints.
+Called by `sim` (which builds the same chain in MuJoCo), by the arm's adapters and their wall of limits, and by
+`core.servo`. Letters: N worlds, J = 7 joints.
 
 Source: UFACTORY xArm 7 user manual (modified Denavit-Hartenberg parameters; limits of joints and speeds).
 """

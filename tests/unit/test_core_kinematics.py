@@ -4,9 +4,9 @@ import mujoco
 import numpy as np
 import pytest
 
+from core.kinematics import HOME_RAD, TCP_OFFSET_M, XARM7, chain, forward, ik_step, jacobian, quat_from_matrix
 from core.transforms import matrix_from_quat, quat_conjugate, quat_from_rotvec, quat_multiply, rotvec_from_quat
 from sim.cell import build_cell, home_qpos
-from sim.kinematics import HOME_RAD, TCP_OFFSET_M, XARM7, chain, forward, ik_step, jacobian, quat_from_matrix
 from sim.tasks.fruit_on_plate import INFO
 
 

@@ -1,0 +1,38 @@
+"""How actions lead the tool: from end-effector deltas to the pose the servos are asked for, N arms at a time.
+
+Called by the simulated cell's controller and by the adapter of a real arm, so that both follow an action alike.
+"""
+
+import numpy as np
+
+from core.arrays import Floats
+from core.transforms import quat_conjugate, quat_from_rotvec, quat_multiply, rotvec_from_quat
+
+REACH_M = 0.06
+"""Farthest the commanded position may run ahead of the tool [m]: what bounds the push into an obstacle."""
+TURN_RAD = 0.35
+"""Farthest the commanded orientation may run ahead of the tool [rad]."""
+
+
+def lead(
+    goal_pos: Floats, goal_quat_xyzw: Floats, actions: Floats, tcp_pos: Floats, tcp_quat_xyzw: Floats
+) -> tuple[Floats, Floats]:
+    """Returns the commanded tool pose after one action: positions (N, 3) [m] and quaternions xyzw (N, 4), in base.
+
+    Args:
+        goal_pos: Commanded positions before it, shape (N, 3) [m].
+        goal_quat_xyzw: Commanded orientations before it, shape (N, 4).
+        actions: Actions (N, A), in `EE_DELTA` units, inside its bounds.
+        tcp_pos: Where the tools are, shape (N, 3) [m].
+        tcp_quat_xyzw: How they are turned, shape (N, 4).
+    """
+    ahead = goal_pos + actions[:, :3] - tcp_pos
+    turned = quat_multiply(quat_from_rotvec(actions[:, 3:6]), goal_quat_xyzw)
+    turn = rotvec_from_quat(quat_multiply(turned, quat_conjugate(tcp_quat_xyzw)))
+    quat = quat_multiply(quat_from_rotvec(_shorten(turn, TURN_RAD)), tcp_quat_xyzw)
+    return tcp_pos + _shorten(ahead, REACH_M), quat / np.linalg.norm(quat, axis=-1, keepdims=True)
+
+
+def _shorten(vector: Floats, longest: float) -> Floats:
+    length = np.linalg.norm(vector, axis=-1, keepdims=True)
+    return np.asarray(vector * np.minimum(1.0, longest / np.maximum(length, 1e-12)))
