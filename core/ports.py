@@ -41,8 +41,12 @@ class Robot(Protocol):
 class Stream(Protocol):
     """What a robot has whose arm wants points faster than actions come: it is told every beat."""
 
-    def emit(self, t_ns: int) -> None:
-        """Sends the point of the present action that is due at `t_ns` [ns]; never waits, raises `DeviceError`."""
+    def emit(self, *, late: bool) -> None:
+        """Sends the next point of the present action, the last one again when the beat is late; never waits.
+
+        Raises:
+            DeviceError: The arm is gone.
+        """
         ...
 
 

@@ -1,0 +1,162 @@
+"""Any joint-streamed arm behind the loop's `Robot` door: end-effector actions in, joint points out, one every beat.
+
+Called by the wiring: the loop reads and sends at 20 Hz, the beat calls `emit` at 100 Hz. An action leads the tool as
+it does in the simulated cell (`core.servo`, `core.kinematics`), and its way is cut into one point a beat. The way
+starts at the point emitted last, so a beat that was missed delays the motion and never makes it jump. After anything
+that stopped the arm, targets start again at the measured pose.
+"""
+
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from bridge.sight import Frame, ImageSource, Sight
+from core.arm import ArmMode, ArmState
+from core.arrays import Floats
+from core.clock import Clock
+from core.errors import DeviceNotConnected
+from core.flow import Observation
+from core.kinematics import ik_step
+from core.ports import JointArm
+from core.robots import EE_DELTA
+from core.servo import lead
+
+
+class StreamRobot:
+    """An xArm 7 in real time; implements `core.ports.Robot` and `core.ports.Stream`.
+
+    Args:
+        arm: The arm; linked by its owner, armed when this robot is entered.
+        images: Where pictures come from; None: no pictures.
+        clock: The loop's clock.
+        instruction: What the robot is told to do.
+        beats: Points in which an action's way is cut: beats in one control period.
+    """
+
+    def __init__(
+        self, arm: JointArm, images: ImageSource | None, clock: Clock, *, instruction: str, beats: int
+    ) -> None:
+        self._arm, self._images, self._clock = arm, images, clock
+        self._instruction, self._beats = instruction, beats
+        self._sight = Sight()
+        self._entered = False
+        self._way: _Way | None = None
+        self._state: ArmState | None = None
+        self._gripper = 1.0
+
+    def __enter__(self) -> Self:
+        self._sight.reset()
+        state = self._arm.state()
+        if state.status.mode is ArmMode.IDLE:
+            self._arm.arm()
+            state = self._arm.state()
+        self._gripper = float(np.clip(state.gripper_opening, 0.0, 1.0))
+        self._state, self._way, self._entered = state, None, True
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.hold()
+        self._entered = False
+
+    def read(self) -> Observation:
+        """Returns what is known now, with the times it is from.
+
+        Raises:
+            DeviceNotConnected: Not entered, or the arm never spoke.
+        """
+        self._require_entered()
+        state = self._state = self._arm.state()
+        frames = self._look(state)
+        return Observation(
+            t_ns=state.t_ns,
+            joint_pos=state.joint_pos,
+            joint_vel=state.joint_vel,
+            tcp_pos_in_base=state.tcp_pos_in_base,
+            tcp_quat_xyzw_in_base=state.tcp_quat_xyzw_in_base,
+            gripper_opening=state.gripper_opening,
+            gripper_command=self._gripper,
+            wrench_in_tcp=state.wrench_in_tcp,
+            images={name: frame.image for name, frame in frames.items()},
+            image_t_ns={name: frame.t_ns for name, frame in frames.items()},
+            instruction=self._instruction,
+            fault=_trouble(state),
+        )
+
+    def send(self, action: Floats) -> Floats:
+        """Makes `action` (A,) the one that the coming beats follow; returns what is truly followed (A,).
+
+        Raises:
+            ContractError: Wrong shape, NaN or infinity; nothing moves then.
+            DeviceNotConnected: Not entered.
+        """
+        self._require_entered()
+        state = self._state or self._arm.state()
+        sent = EE_DELTA.clip(EE_DELTA.validate("action", action, slack=np.inf))
+        if state.status.mode is not ArmMode.READY:
+            self._way = None
+            return EE_DELTA.still(self._gripper)
+        way = self._way or _Way.at(state)
+        pos, quat = lead(
+            way.goal_pos, way.goal_quat, sent[None], state.tcp_pos_in_base[None], state.tcp_quat_xyzw_in_base[None]
+        )
+        self._gripper = float(sent[-1])
+        self._way = way.next(pos, quat)
+        return sent
+
+    def emit(self, *, late: bool) -> None:
+        """Sends the next point of the present action; at its end, or when the beat is late, the last one again.
+
+        Args:
+            late: Whether this beat began too late: the arm waits then, it does not catch up.
+        """
+        if self._way is None:
+            return
+        if not late:
+            self._way.advance(self._beats)
+        self._arm.stream(self._way.point, self._gripper)
+
+    def hold(self) -> None:
+        """Stops where it is and keeps the gripper; the next action starts at the pose measured then."""
+        self._way = None
+        self._arm.hold()
+
+    def _look(self, state: ArmState) -> dict[str, Frame]:
+        return {} if self._images is None else dict(self._sight.look(self._images.newest(), state.joint_pos))
+
+    def _require_entered(self) -> None:
+        if not self._entered:
+            raise DeviceNotConnected("used before it was connected", device="robot", remedy="enter it with `with`")
+
+
+class _Way:
+    """Where the tool is led, and the joint points on the way there."""
+
+    def __init__(self, goal_pos: Floats, goal_quat: Floats, start: Floats, target: Floats) -> None:
+        self.goal_pos, self.goal_quat = goal_pos, goal_quat
+        self._start, self._target = start, target
+        self._beat = 0
+        self.point = start
+
+    @staticmethod
+    def at(state: ArmState) -> "_Way":
+        """Returns the way of an arm that stays where it was measured."""
+        here = np.array(state.joint_pos)
+        return _Way(state.tcp_pos_in_base[None], state.tcp_quat_xyzw_in_base[None], here, here)
+
+    def next(self, goal_pos: Floats, goal_quat: Floats) -> "_Way":
+        """Returns the way from the point sent last to a new goal (1, 3) [m], (1, 4)."""
+        target = ik_step(self._target[None], goal_pos, goal_quat)[0]
+        return _Way(goal_pos, goal_quat, self.point, target)
+
+    def advance(self, beats: int) -> None:
+        """Moves the point on by one of `beats`; at the end it stays."""
+        self._beat = min(self._beat + 1, beats)
+        self.point = self._start + (self._target - self._start) * (self._beat / beats)
+
+
+def _trouble(state: ArmState) -> str:
+    status = state.status
+    if status.mode is ArmMode.READY:
+        return ""
+    return status.fault or f"the arm is {status.mode}"
