@@ -32,8 +32,9 @@ train: $(READY) ## Train the recovery skills of the task from the shipped base p
 picture: $(READY) ## Draw docs/picture.webp from the clips of the last `make run`
 	$(BIN)/python -m regrasp.report_picture $(OUT) docs/picture.webp
 
-lock: $(READY) ## Write requirements.txt from what is installed
-	$(BIN)/pip list --format=freeze --exclude regrasp --exclude pip | sed 's/+cpu$$//' > requirements.txt
+lock: $(READY) ## Write requirements.txt: what regrasp needs, in the versions installed
+	$(BIN)/python .ci/lock.py > .venv/lock.txt
+	mv .venv/lock.txt requirements.txt
 
 clean: ## Remove caches and build products; keeps .venv, models and out
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

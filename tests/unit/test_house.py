@@ -135,7 +135,8 @@ def test_the_ros_package_is_the_distribution_installed_here():
 
 def test_lock_pins_every_direct_requirement_exactly():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    direct = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"]
+    direct = [*project["dependencies"], *extras["dev"], *extras["ros"]]
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     pinned = {line.partition("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
     names = {requirement.split(">")[0].split("=")[0].strip().lower() for requirement in direct}
