@@ -1,0 +1,164 @@
+"""All that decides, apart from the arm it decides for: skills, probe, tracker, diagnosers, and the loop made of them.
+
+Used by the simulated cell (`stack`) and by the runtime node of a running robot, so that both think alike.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bridge.chat import OpenAiChat
+from bridge.tracker import ColourTracker
+from core.calibration import CalibrationBundle
+from core.clock import MonotonicClock
+from core.ports import Clock, Diagnoser, Operator, Policy, Robot, Sink, Tracker
+from core.probe import ProbeWeights
+from core.robots import EE_DELTA
+from core.scene import SceneRoles
+from core.tasks import TaskInfo
+from regrasp.artifacts import Models
+from residual.cards import TrainedCard, load_skills
+from residual.library import LIBRARY
+from residual.masks import MASKS, default_mask
+from residual.policy import ResidualSkill
+from residual.probe_io import load_probe
+from runtime.config import RuntimeConfig
+from runtime.loop import Loop, Ports
+from runtime.plan import LoopPlan, build_loop
+from runtime.recover.diagnose import ChatUsage, VlmDiagnoser
+from runtime.recover.done import TaskDone
+from runtime.recover.fallback import FallbackDiagnoser
+from runtime.recover.probe_diagnoser import ProbeDiagnoser
+from runtime.recover.prompt import Allowed
+from sim.cameras import CAMERA_NAMES
+from sim.robot import SPEC
+
+DONE_TICKS = 6
+"""The task must look done for so many ticks in a row before the loop claims it."""
+DONE_RETREAT_M = 0.08
+"""The hand must be tracked this far from the placed object before the loop claims success [m]: more than the 7 cm that
+the task asks for, by the tracker's error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watching:
+    """What the recovery arm has and the base arm has not."""
+
+    probe: ProbeWeights
+    skills: tuple[TrainedCard, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What one episode's loop is connected to, besides what the brain brings itself."""
+
+    robot: Robot
+    policy: Policy
+    clock: Clock
+    tracker: Tracker
+    operator: Operator | None = None
+    sinks: Sequence[Sink] = ()
+
+
+class Brain:
+    """Makes loops for one task.
+
+    Args:
+        info: The task.
+        runtime: Loop, guard, detectors, budgets.
+        bundle: The cell's calibration.
+        watching: Probe and skills; None for the base policy alone.
+        chat: Vision-language model to ask first, open; None: the embedded probe diagnoses.
+        chat_deadline_s: How long it may take before the probe is believed instead [s].
+    """
+
+    def __init__(
+        self,
+        info: TaskInfo,
+        runtime: RuntimeConfig,
+        bundle: CalibrationBundle,
+        watching: Watching | None,
+        *,
+        chat: OpenAiChat | None = None,
+        chat_deadline_s: float = 20.0,
+    ) -> None:
+        self._info, self._runtime, self._bundle, self._watching = info, runtime, bundle, watching
+        self._chat, self._chat_deadline_s = chat, chat_deadline_s
+        self._model: VlmDiagnoser | None = None
+
+    def plan(self, roles: SceneRoles, *, recover: bool) -> LoopPlan:
+        """Returns how a loop behaves.
+
+        Args:
+            roles: Who is who in this episode.
+            recover: Whether probe and skills are used; else the frozen policy drives alone, guarded.
+        """
+        runtime = replace(self._runtime, recover=replace(self._runtime.recover, enabled=recover))
+        watching = self._watching if recover else None
+        return LoopPlan(
+            config=runtime, task=self._info.name, roles=roles, robot=SPEC, space=EE_DELTA, cameras=CAMERA_NAMES,
+            cards=() if watching is None else tuple(s.card for s in watching.skills),
+            probe=None if watching is None else watching.probe,
+        )  # fmt: skip
+
+    def loop(self, roles: SceneRoles, outside: Outside, *, recover: bool) -> Loop:
+        """Returns the loop of one episode.
+
+        Args:
+            roles: Who is who in this episode.
+            outside: What it is connected to; the robot must be entered before the first tick.
+            recover: Whether probe and skills are used.
+        """
+        self._model = None
+        skills = self._watching.skills if recover and self._watching else ()
+        ports = Ports(
+            robot=outside.robot,
+            policy=outside.policy,
+            tracker=outside.tracker,
+            clock=outside.clock,
+            operator=outside.operator,
+            diagnoser=self._diagnoser(roles) if recover else None,
+            residuals={s.card.name: ResidualSkill(s, roles) for s in skills},
+            sinks=tuple(outside.sinks),
+        )
+        return build_loop(self.plan(roles, recover=recover), ports)
+
+    def tracker(self) -> ColourTracker:
+        """Returns what finds the task's objects in the images."""
+        return ColourTracker(self._bundle, self._info)
+
+    def done(self, roles: SceneRoles) -> TaskDone:
+        """Returns what claims an episode's success."""
+        return TaskDone(roles, replace(self._runtime.hand, retreat_m=DONE_RETREAT_M), ticks=DONE_TICKS)
+
+    def chat_usage(self) -> ChatUsage:
+        """Returns what the chat model was asked by the loop made last, and what it cost."""
+        return ChatUsage() if self._model is None else self._model.usage
+
+    def _diagnoser(self, roles: SceneRoles) -> Diagnoser | None:
+        if self._watching is None:
+            return None
+        probe = ProbeDiagnoser(self._watching.probe, roles, {m: default_mask(m) for m in MASKS}, self._runtime.hand)
+        if self._chat is None:
+            return probe
+        patience_s, clock = self._chat_deadline_s, MonotonicClock()
+        self._model = VlmDiagnoser(
+            self._chat, allowed_names(self._info), library=LIBRARY.id, clock=clock, deadline_s=patience_s
+        )
+        return FallbackDiagnoser(self._model, probe, clock=clock, patience_s=patience_s)
+
+
+def load_watching(task: str, models: Models, policy_id: str) -> Watching:
+    """Returns probe and skills of a task.
+
+    Raises:
+        ArtifactError: One of them is damaged or was trained for another base policy.
+    """
+    skills = load_skills(models.skills(task), base_policy=policy_id)
+    return Watching(probe=load_probe(models.probe, policy=policy_id), skills=skills)
+
+
+def allowed_names(info: TaskInfo) -> Allowed:
+    """Returns every name that a chat model's answer about this task may use."""
+    return Allowed(
+        modes=info.modes, stages=info.stages, objects=tuple(o.name for o in info.objects), terms=tuple(LIBRARY.terms)
+    )
