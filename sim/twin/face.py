@@ -41,6 +41,7 @@ class Settings:
     collision_sensitivity: int
     """0 (off) to 5."""
     teach_sensitivity: int
+    """1 to 5."""
     collision_rebound: bool
     self_collision: bool
     tool_model: int
@@ -57,9 +58,13 @@ class Settings:
     reduced_joint_range: Floats
     """Shape (7, 2) [rad]."""
     tcp_jerk: float
+    """[m/s^3]."""
     tcp_acceleration: float
+    """Largest [m/s^2]."""
     joint_jerk: float
+    """[rad/s^3]."""
     joint_acceleration: float
+    """Largest [rad/s^2]."""
     allow_approximate: bool
     continuous_cartesian: bool
     simulation: bool
@@ -123,30 +128,77 @@ class TaskEvent:
 class Box(Protocol):
     """The simulated control box. Queueing calls return the command's number; others return True when accepted.
 
-    A refused call (wrong mode, not ready, out of range) changes nothing but `error` or `warning`.
+    A refused call (wrong mode, not ready, out of range) changes nothing but `error` or `warning`. The number of a
+    refused queueing call is 0.
     """
 
-    def now(self) -> BoxState: ...
-    def on_task(self, listener: Callable[[TaskEvent], None]) -> None: ...
+    def now(self) -> BoxState:
+        """Returns how the box is at this instant; cheap, it is called for every reply."""
+        ...
+
+    def on_task(self, listener: Callable[[TaskEvent], None]) -> None:
+        """Has `listener` called when a queued command begins and ends, from the event loop's thread."""
+        ...
+
     def enable(self, joint: int, on: bool) -> None:
         """Servo of joint 1 to 7, or 8 for all, on or off."""
         ...
 
-    def set_state(self, state: int) -> bool: ...
-    def set_mode(self, mode: int) -> bool: ...
-    def clear_error(self) -> bool: ...
-    def clear_warning(self) -> None: ...
+    def set_state(self, state: int) -> bool:
+        """Asks for a state: 0 ready, 3 pause, 4 stop, 6 decelerated stop."""
+        ...
+
+    def set_mode(self, mode: int) -> bool:
+        """Changes the mode, which aborts motion and leads to state 5 from ready."""
+        ...
+
+    def clear_error(self) -> bool:
+        """Clears the error if its cause is gone."""
+        ...
+
+    def clear_warning(self) -> None:
+        """Clears the warning."""
+        ...
+
     def warn(self, code: int) -> None:
         """Raises a warning, e.g. 13 for an unknown command."""
         ...
 
-    def move_joints(self, target: Floats, motion: Motion, *, relative: bool = False) -> int: ...
-    def move_line(self, pose: Floats, motion: Motion, *, in_tool: bool = False, relative: bool = False) -> int: ...
-    def move_circle(self, through: Floats, to: Floats, share: float, motion: Motion) -> int: ...
-    def move_home(self, motion: Motion) -> int: ...
-    def pause(self, seconds: float) -> int: ...
-    def servo_joints(self, target: Floats) -> bool: ...
-    def servo_pose(self, pose: Floats, *, in_tool: bool) -> bool: ...
+    def move_joints(self, target: Floats, motion: Motion, *, relative: bool = False) -> int:
+        """Queues a joint move to, or by, `target` (7,) [rad]."""
+        ...
+
+    def move_line(self, pose: Floats, motion: Motion, *, in_tool: bool = False, relative: bool = False) -> int:
+        """Queues a straight move.
+
+        Args:
+            pose: Goal (6,), or with `relative` what is added to each of the six numbers.
+            motion: Speed and acceleration.
+            in_tool: `pose` is in the tool frame where the move begins.
+            relative: `pose` is added to the pose where the move begins.
+        """
+        ...
+
+    def move_circle(self, through: Floats, to: Floats, share: float, motion: Motion) -> int:
+        """Queues an arc from here through `through` (6,) and `to` (6,), for `share` of the whole circle, 1 is once."""
+        ...
+
+    def move_home(self, motion: Motion) -> int:
+        """Queues a joint move to all joints at zero."""
+        ...
+
+    def pause(self, seconds: float) -> int:
+        """Queues standing still [s]."""
+        ...
+
+    def servo_joints(self, target: Floats) -> bool:
+        """Takes the newest joint target (7,) [rad] of mode 1."""
+        ...
+
+    def servo_pose(self, pose: Floats, *, in_tool: bool) -> bool:
+        """Takes the newest tool pose (6,) of mode 1, in base or in the present tool frame."""
+        ...
+
     def joint_velocity(self, velocity: Floats, duration_s: float) -> bool:
         """Velocity (7,) [rad/s] for `duration_s` [s]; 0 is for ever."""
         ...
@@ -163,19 +215,34 @@ class Box(Protocol):
         """Tool pose (6,) of joint positions (7,) [rad]."""
         ...
 
-    def over_joint_limit(self, joint_pos: Floats) -> bool: ...
-    def over_tcp_limit(self, pose: Floats) -> bool: ...
+    def over_joint_limit(self, joint_pos: Floats) -> bool:
+        """Whether joint positions (7,) [rad] are out of range."""
+        ...
+
+    def over_tcp_limit(self, pose: Floats) -> bool:
+        """Whether a tool pose (6,) is outside the boundary in force."""
+        ...
+
     def configure(self, settings: Settings, *, resets: bool) -> bool:
         """Takes new settings; `resets` when the real box aborts motion and goes to state 5 by such a change."""
         ...
 
-    def gripper_enable(self, on: bool) -> None: ...
-    def gripper_speed(self, rpm: float) -> None: ...
+    def gripper_enable(self, on: bool) -> None:
+        """Gripper motor on or off."""
+        ...
+
+    def gripper_speed(self, rpm: float) -> None:
+        """Speed of the coming gripper moves [r/min]."""
+        ...
+
     def gripper_move(self, opening_m: float) -> None:
         """Moves to an opening between the pads [m] at the set speed; the force is limited, contact ends it."""
         ...
 
-    def gripper_clear(self) -> None: ...
+    def gripper_clear(self) -> None:
+        """Clears the gripper's error."""
+        ...
+
     def answering(self) -> bool:
         """False while a stall or an unplugged cable is injected: the wire then says nothing."""
         ...
