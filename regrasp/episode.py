@@ -59,10 +59,12 @@ class Witness:
     attempts: int = 0
     recovering: int = 0
     """Ticks spent in RECOVERING."""
+    start_ns: int = 0
+    """When the episode began, on the clock of its observations [ns]."""
 
     def see(self, step: Step) -> None:
         """Takes one step."""
-        t_s = step.observation.t_ns * 1e-9
+        t_s = (step.observation.t_ns - self.start_ns) * 1e-9
         self.recovering += step.phase is Phase.RECOVERING
         if step.arrived.descriptor is not None:
             self.named.append((t_s, step.arrived.descriptor.mode))
