@@ -1,4 +1,7 @@
-"""Who drives: one pure choice a tick. Called by the loop before the guard, which sees whatever is chosen."""
+"""Who drives: one pure choice a tick, and why nobody may in this one. Called by the loop before the guard.
+
+What is decided here follows from recorded values alone, so a replay decides the same.
+"""
 
 from dataclasses import dataclass
 
@@ -7,6 +10,7 @@ import numpy as np
 from core.arrays import Floats
 from core.flow import Arrived, Observation, OperatorCommand, OperatorInput, Phase, Source
 from core.robots import ActionSpace, ResidualSpace
+from runtime.phases import HOLDS
 
 _HALTS = frozenset({OperatorCommand.STOP, OperatorCommand.HOLD})
 
@@ -22,6 +26,42 @@ class Choice:
     """Why an answer was refused, "" when none was."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """How old sensing may be for the arm to move on it; what is older holds the arm for this tick and no longer."""
+
+    cameras: tuple[str, ...]
+    """Cameras that must deliver."""
+    robot_s: float
+    """Oldest allowed robot state [s]."""
+    image_s: float
+    """Oldest allowed image [s]."""
+
+    def objection(self, obs: Observation, now_ns: int) -> str:
+        """Returns why nothing may move in this tick, "" when it may.
+
+        Args:
+            obs: What was measured.
+            now_ns: When the tick began [ns].
+        """
+        if obs.fault:
+            return f"arm cannot follow: {obs.fault}"
+        found = _too_old("robot state", now_ns - obs.t_ns, self.robot_s)
+        for camera in self.cameras:
+            if found:
+                break
+            if camera not in obs.image_t_ns:
+                return f"stale observation: no image of {camera} yet"
+            found = _too_old(f"image of {camera}", now_ns - obs.image_t_ns[camera], self.image_s)
+        return found
+
+
+def _too_old(what: str, age_ns: int, allowed_s: float) -> str:
+    if age_ns <= allowed_s * 1e9:
+        return ""
+    return f"stale observation: {what} is {age_ns * 1e-6:.0f} ms old; allowed {allowed_s * 1e3:.0f} ms"
+
+
 def halted(operator: OperatorInput | None) -> bool:
     """Whether the person asks to stop or hold in this very tick."""
     return operator is not None and operator.command in _HALTS
@@ -35,6 +75,7 @@ def choose(
     arrived: Arrived,
     base: Floats | None,
     residual_space: ResidualSpace | None,
+    objection: str = "",
 ) -> Choice:
     """Returns the action of this tick; whatever is missing or unsound becomes a hold.
 
@@ -45,10 +86,13 @@ def choose(
         arrived: The answers of the ports.
         base: The base policy's action (A,), None when no chunk covers this instant.
         residual_space: How to compose while recovering, None when no skill is active.
+        objection: Why nothing may move in this tick, "" when it may.
     """
     still = Choice(source=Source.HOLD, action=space.still(obs.gripper_command))
-    if halted(arrived.operator):
+    if halted(arrived.operator) or phase in HOLDS:
         return still
+    if objection:
+        return Choice(source=Source.HOLD, action=still.action, note=objection)
     if phase is Phase.RUNNING and base is not None:
         return Choice(source=Source.POLICY, action=base)
     if phase is Phase.RECOVERING and base is not None and residual_space is not None:

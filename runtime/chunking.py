@@ -71,6 +71,12 @@ class ChunkPlayer:
         self._taken_ns = 0
         self._asked_ns: int | None = None
         self._waiting = False
+        self._after_ns: int | None = None
+
+    def renew(self, t_ns: int) -> None:
+        """Starts anew at `t_ns` [ns]: only chunks computed from observations taken later are played from now on."""
+        self._chunk = self._before = None
+        self._asked_ns, self._waiting, self._after_ns = None, False, t_ns
 
     def due(self, t_ns: int) -> bool:
         """Returns whether a new chunk should be asked for at `t_ns` [ns]."""
@@ -85,7 +91,8 @@ class ChunkPlayer:
     def offer(self, chunk: ActionChunk, t_ns: int) -> str:
         """Takes a chunk that arrived, or returns why not.
 
-        A flawed chunk ends the play: the arm holds until a sound one comes. An older one is passed over.
+        A flawed chunk ends the play: the arm holds until a sound one comes. An older one is passed over, and so is one
+        that was planned before the last `renew`: the arm was somewhere else, or on its way.
 
         Args:
             chunk: What the policy answered.
@@ -99,6 +106,8 @@ class ChunkPlayer:
         if problem:
             self._chunk = self._before = None
             return f"chunk refused: {problem}"
+        if self._after_ns is not None and chunk.obs_t_ns <= self._after_ns:
+            return "chunk passed over: planned before the arm was released"
         if self._chunk is not None and chunk.obs_t_ns < self._chunk.obs_t_ns:
             return "chunk passed over: older than the one being played"
         self._before, self._chunk, self._taken_ns = self._chunk, chunk, t_ns

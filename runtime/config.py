@@ -81,9 +81,11 @@ class WatchLimits:
     """When a detector speaks, and how the panel listens."""
 
     robot_age_s: float = 0.25
-    """A robot reading older than this is stale [s]."""
+    """A robot reading older than this is lost [s]."""
     image_age_s: float = 0.5
-    """A camera image older than this is stale [s]."""
+    """A camera image older than this is lost [s]."""
+    fault_s: float = 3.0
+    """An arm that cannot follow for longer than this needs a person [s]; its own rule may clear the fault before."""
     tracking_window_s: float = 0.5
     """Over which commanded and achieved motion are compared [s]."""
     tracking_lag_s: float = 0.15
@@ -113,7 +115,7 @@ class WatchLimits:
 
     def __post_init__(self) -> None:
         _all_above_zero(self, ("robot_age_s", "image_age_s", "tracking_window_s", "tracking_error_m", "stall_s"))
-        _all_above_zero(self, ("stall_m", "reversal_window_s", "reversals", "lost_m", "probe_need"))
+        _all_above_zero(self, ("stall_m", "reversal_window_s", "reversals", "lost_m", "probe_need", "fault_s"))
         if self.probe_need > self.probe_window:
             raise ContractError(f"probe_need {self.probe_need} exceeds probe_window {self.probe_window} ticks")
 
@@ -155,6 +157,10 @@ class RuntimeConfig:
     """Ticks over which a new chunk is blended with the one before."""
     chunk_age_s: float = 1.0
     """A chunk is not played beyond this age [s]."""
+    stale_s: float = 0.10
+    """On a robot state older than this nothing moves: the arm holds for that tick [s]."""
+    stale_image_s: float = 0.25
+    """On a camera image older than this nothing moves either [s]."""
     chunk_slack: float = 0.1
     """A chunk may leave the action bounds by this share of their range and is clipped; beyond it is refused."""
     patience_s: float = 2.0
@@ -174,6 +180,7 @@ class RuntimeConfig:
 
     def __post_init__(self) -> None:
         _all_above_zero(self, ("replan_ticks", "chunk_age_s", "patience_s", "slow_s", "window_s", "evidence_images"))
+        _all_above_zero(self, ("stale_s", "stale_image_s"))
         if self.blend_steps < 0 or self.chunk_slack < 0 or not 0 < self.slow_scale <= 1:
             raise ContractError(
                 f"blend_steps {self.blend_steps} and chunk_slack {self.chunk_slack} must be >= 0, "

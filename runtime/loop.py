@@ -14,7 +14,7 @@ from core.arrays import Floats
 from core.flow import Arrived, Observation, Phase, Source, Step
 from core.ports import Clock, Diagnoser, Operator, Policy, Residual, Robot, Sink, Tracker
 from core.robots import ActionSpace
-from runtime.arbiter import choose, halted
+from runtime.arbiter import Trust, choose, halted
 from runtime.chunking import ChunkPlayer
 from runtime.evidence import EvidenceWindow
 from runtime.guard import Guard
@@ -53,6 +53,7 @@ class Loop:
     Args:
         ports: Everything outside.
         space: The action space.
+        trust: How old sensing may be for the arm to move on it.
         player: Plays the policy's chunks.
         guard: Limits every command.
         panel: The detectors.
@@ -67,6 +68,7 @@ class Loop:
         *,
         ports: Ports,
         space: ActionSpace,
+        trust: Trust,
         player: ChunkPlayer,
         guard: Guard,
         panel: Panel,
@@ -75,7 +77,7 @@ class Loop:
         slowdown: Slowdown,
         task: str,
     ) -> None:
-        self._ports, self._space, self._task = ports, space, task
+        self._ports, self._space, self._trust, self._task = ports, space, trust, task
         self._player, self._guard, self._panel = player, guard, panel
         self._recovery, self._window, self._slowdown = recovery, window, slowdown
         self._index = 0
@@ -125,7 +127,10 @@ class Loop:
     def _sense(self) -> tuple[Observation, Arrived]:
         ports, now_ns = self._ports, self._ports.clock.now_ns()
         obs = self._so_far.obs = ports.robot.read()
-        if self.phase in PLANS and self._player.due(now_ns):
+        if obs.fault:
+            self._wait_for_arm(now_ns)
+        sound = not self._trust.objection(obs, now_ns)
+        if self.phase in PLANS and sound and self._player.due(now_ns):
             ports.policy.submit(obs)
             self._player.asked(now_ns)
         arrived = self._so_far.arrived = Arrived(
@@ -136,6 +141,11 @@ class Loop:
             operator=None if ports.operator is None else ports.operator.poll(),
         )
         return obs, arrived
+
+    def _wait_for_arm(self, now_ns: int) -> None:
+        """Keeps the commanded pose at the measured one, so that an arm that follows again starts from where it is."""
+        self.hold()
+        self._player.renew(now_ns)
 
     def _act(self, obs: Observation, arrived: Arrived) -> Step:
         refused = "" if arrived.chunk is None else self._player.offer(arrived.chunk, arrived.now_ns)
@@ -149,6 +159,7 @@ class Loop:
             arrived=arrived,
             base=base,
             residual_space=None if skill is None else skill.card.space,
+            objection=self._trust.objection(obs, arrived.now_ns),
         )
         guarded = self._guard.limit(choice.action, obs, self._slowdown.scale(arrived.now_ns))
         sent = self._ports.robot.send(guarded.action)
@@ -165,7 +176,7 @@ class Loop:
             clipped_by=guarded.clipped_by,
             report=None,
             next_phase=self.phase,
-            note=refused or choice.note,
+            note="; ".join(n for n in (choice.note, refused) if n),
             chunk_t_ns=self._player.chunk_t_ns,
         )
 
@@ -194,6 +205,8 @@ class Loop:
     def _enter(self, step: Step, turn: Turn) -> None:
         """Does what a new phase begins with."""
         log.info("phase %s -> %s step=%d %s", step.phase, turn.phase, step.index, turn.note)
+        if turn.phase in PLANS and step.phase not in PLANS:
+            self._player.renew(step.arrived.now_ns)
         if turn.phase in HOLDS:
             self.hold()
         else:

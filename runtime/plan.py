@@ -8,6 +8,7 @@ from core.probe import ProbeWeights
 from core.recovery import SkillCard
 from core.robots import ActionSpace, RobotSpec
 from core.scene import SceneRoles
+from runtime.arbiter import Trust
 from runtime.chunking import ChunkPlayer
 from runtime.config import RuntimeConfig
 from runtime.evidence import EvidenceWindow
@@ -55,6 +56,7 @@ def build_loop(plan: LoopPlan, ports: Ports, watches: Sequence[Watch] = ()) -> L
     return Loop(
         ports=ports,
         space=plan.space,
+        trust=Trust(cameras=plan.cameras, robot_s=config.stale_s, image_s=config.stale_image_s),
         player=ChunkPlayer(
             plan.space,
             blend_steps=config.blend_steps,

@@ -2,7 +2,8 @@
 
 Debounced: a detector is heard when it spoke in `need` of its last `window` ticks. After that it is not heard during
 the cooldown, and after the policy got the arm back nothing mild is heard during the grace. The worst severity wins,
-then the surest, then the first in the panel.
+then the surest, then the first in the panel. While the arm cannot follow nothing mild is heard, and when it can again
+every detector starts anew: an arm in fault does not move, and no skill could change that.
 """
 
 from collections import deque
@@ -56,6 +57,7 @@ class Panel:
     def reset(self) -> None:
         """Forgets everything: a new episode starts."""
         self._mild_after_ns = -(1 << 62)
+        self._faulty = False
         self._heard_after_ns = dict.fromkeys((w.name for w in self._watches), -(1 << 62))
         self._forget()
 
@@ -66,6 +68,9 @@ class Panel:
 
     def update(self, step: Step) -> FailureReport | None:
         """Returns the worst report heard in this step, whose `report` is still None."""
+        if self._faulty and not step.observation.fault:
+            self.settle(step.arrived.now_ns)
+        self._faulty = bool(step.observation.fault)
         heard = [(r, w.name) for w in self._watches if (r := self._hear(w, step)) is not None]
         if not heard:
             return None
@@ -92,4 +97,5 @@ class Panel:
         now = step.arrived.now_ns
         if step.phase not in watch.phases or now < self._heard_after_ns[watch.name]:
             return True
-        return now < self._mild_after_ns and report.mode not in BLINDING
+        early = now < self._mild_after_ns or bool(step.observation.fault)
+        return early and report.mode not in BLINDING

@@ -5,6 +5,7 @@ from core.probe import ProbeWeights
 from core.robots import ActionSpace
 from core.scene import SceneRoles
 from runtime.config import RuntimeConfig
+from runtime.watch.fault import ControllerFault
 from runtime.watch.freshness import Freshness
 from runtime.watch.grasp import GraspLost
 from runtime.watch.panel import Watch
@@ -36,6 +37,7 @@ def standard_watches(
     """
     limits, table = config.watch, config.guard.table_height_m
     watches = [
+        Watch(name="fault", detector=ControllerFault(limits), phases=_ACTIVE),
         Watch(name="freshness", detector=Freshness(cameras, limits), need=2, window=3, phases=_ACTIVE),
         Watch(name="refused", detector=RefusedChunk(space, config.chunk_slack), phases=_POLICY),
         Watch(name="grasp", detector=GraspLost(roles, config.hand, limits, table_height_m=table), need=2, window=3),
