@@ -47,10 +47,18 @@ class Threaded(Generic[Asked, Answer]):
         infer: The blocking function; called in the thread only, one call at a time.
         name: Of the thread.
         stop_s: How long leaving waits for a call under way [s].
+        told: Called in the thread after each call has ended, to wake whoever sleeps on something else than `wait`.
     """
 
-    def __init__(self, infer: Callable[[Asked], Answer], name: str, *, stop_s: float = 5.0) -> None:
-        self._infer, self._name, self._stop_s = infer, name, stop_s
+    def __init__(
+        self,
+        infer: Callable[[Asked], Answer],
+        name: str,
+        *,
+        stop_s: float = 5.0,
+        told: Callable[[], None] | None = None,
+    ) -> None:
+        self._infer, self._name, self._stop_s, self._told = infer, name, stop_s, told
         self._changed = threading.Condition()
         self._waiting: tuple[int, Asked] | None = None
         self._ready: Answer | RegraspError | None = None
@@ -132,6 +140,8 @@ class Threaded(Generic[Asked, Answer]):
                 if number == self._newest:
                     self._ready = answer
                     self._changed.notify_all()
+            if self._told is not None:
+                self._told()
 
 
 def _answer(infer: Callable[[Asked], Answer], asked: Asked, name: str) -> Answer | RegraspError:

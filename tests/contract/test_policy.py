@@ -2,17 +2,23 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bridge.pi0.policy import Pi0Policy
-from bridge.worker import DelayedPolicy, ThreadedPolicy
+from bridge.policy_server import PolicyServer
+from bridge.policy_terms import PolicyIdentity
+from bridge.remote_policy import RemotePolicy, RemotePolicyConfig
+from bridge.worker import BlockingPolicy, DelayedPolicy, ThreadedPolicy
 from core.clock import ManualClock
 from core.fakes import FakeRobot
 from core.flow import ActionChunk, Observation
 from core.ports import Policy
+from core.robots import EE_DELTA
 
 
 class Still:
@@ -37,14 +43,39 @@ class Case:
     """Lets the time pass that an answer needs."""
 
 
-def assert_answered(policy: ThreadedPolicy) -> None:
+def assert_answered(policy: ThreadedPolicy | RemotePolicy) -> None:
     assert policy.wait(10.0)
 
 
-@pytest.fixture(params=["delayed pi0", "threaded pi0", "delayed still", "threaded still"])
-def case(request, untrained_nano) -> Iterator[Case]:
+@contextmanager
+def served(base: BlockingPolicy, folder: Path) -> Iterator[RemotePolicy]:
+    """A policy behind a real socket; its server turns in a thread of this process."""
+    endpoint, done = f"ipc://{folder}/policy", threading.Event()
+    identity = PolicyIdentity(policy_id=base.policy_id, space=EE_DELTA, dt_s=EE_DELTA.dt_s, cameras={"front": (64, 64)})
+    with PolicyServer(base, identity, endpoint) as server:
+
+        def turn() -> None:
+            while not done.is_set():
+                server.turn(0.05)
+
+        thread = threading.Thread(target=turn, name="policy server")
+        thread.start()
+        try:
+            with RemotePolicy(RemotePolicyConfig(endpoint=endpoint, deadline_s=10.0, silence_s=10.0)) as policy:
+                yield policy
+        finally:
+            done.set()
+            thread.join(5.0)
+
+
+@pytest.fixture(params=["delayed pi0", "threaded pi0", "remote pi0", "delayed still", "threaded still", "remote still"])
+def case(request, untrained_nano, tmp_path) -> Iterator[Case]:
     way, name = request.param.split()
     base = Pi0Policy.load(untrained_nano) if name == "pi0" else Still()
+    if way == "remote":
+        with served(base, tmp_path) as policy:
+            yield Case(policy, lambda: assert_answered(policy))
+        return
     if way == "delayed":
         clock = ManualClock()
         yield Case(DelayedPolicy(base, clock, 0.1), lambda: clock.advance(0.1))
@@ -122,6 +153,19 @@ def test_reset_reaches_the_base():
         policy.submit(seen(1))
         assert policy.wait(10.0)
     assert base.resets == 2
+
+
+def test_reset_reaches_a_served_base_before_it_computes_again(tmp_path):
+    base = Still()
+    with served(base, tmp_path) as policy:
+        for count, t_ns in enumerate((1, 2, 3)):
+            policy.reset()
+            policy.submit(seen(t_ns))
+            assert policy.wait(10.0)
+            assert base.resets == count + 1
+        policy.submit(seen(4))
+        assert policy.wait(10.0)
+    assert base.resets == 3
 
 
 def test_a_threaded_policy_leaves_no_thread():
