@@ -336,7 +336,7 @@ def _sensors(spec: mujoco.MjSpec, objects: tuple[ObjectInfo, ...]) -> None:
 def _indexed(model: mujoco.MjModel, objects: tuple[ObjectInfo, ...]) -> Cell:
     names = [o.name for o in objects]
     joints = [mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, f"{n}_free") for n in names]
-    bodies = np.array([model.body(n).id for n in names])
+    bodies = np.array([model.body(n).id for n in names], dtype=np.int64)
     geoms = [model.geom(f"{n}_geom").id for n in names]
     pads = [model.geom(f"{side}_pad").id for side in ("left", "right")]
     forces = 3 * (1 + len(names))

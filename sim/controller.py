@@ -10,9 +10,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from core.arrays import Floats, Ints
-from core.kinematics import ik_step
+from core.kinematics import forward, ik_step
 from core.robots import EE_DELTA
 from core.servo import lead
+from core.transforms import quat_conjugate, quat_multiply, rotvec_from_quat
 from sim.cell import STROKE_M, SUBSTEPS
 from sim.rows import put_row, take_row
 
@@ -87,6 +88,15 @@ class Controller:
         self.joint_target[:], self.command[:] = target, actions[:, 6]
         rows = MEMORY + np.arange(SUBSTEPS) - latency[:, None]
         return np.asarray(self.pending[np.arange(len(rows))[:, None], rows])
+
+    def follow(self, targets: Floats) -> Floats:
+        """Takes over servo targets (N, 8) [rad, m] from outside and returns the actions (N, A) they amount to."""
+        pos, quat = forward(targets[:, :7])
+        turn = rotvec_from_quat(quat_multiply(quat, quat_conjugate(self.goal_quat_xyzw)))
+        actions = EE_DELTA.clip(np.concatenate([pos - self.goal_pos, turn, targets[:, 7:] / STROKE_M], axis=1))
+        self.goal_pos[:], self.goal_quat_xyzw[:], self.joint_target[:] = pos, quat, targets[:, :7]
+        self.pending[:], self.command[:] = targets[:, None], actions[:, 6]
+        return actions
 
     def row(self, i: int) -> Floats:
         """Returns world `i` as one vector."""

@@ -57,6 +57,7 @@ class BatchWorld:
         self._names = tuple(o.name for o in task.info.objects)
         self._modes = tuple(task.injectors)
         self._record = {"sensordata": np.zeros((n, SUBSTEPS, self._cell.model.nsensordata))}
+        self._forced = np.zeros(n, dtype=bool)
         self._facts: Facts | None = None
         self._memory = Memory.blank(n, len(self._names), len(task.subgoal_names))
         self.reset(np.arange(n), np.arange(n))
@@ -110,16 +111,41 @@ class BatchWorld:
             raise ContractError(f"actions {actions.shape} must be finite, shape {(self._n, EE_DELTA.size)}")
         actions = EE_DELTA.clip(actions)
         facts = self._now()
-        self._inject(facts, actions)
-        forced = self._memory.open_steps > 0
-        actions[forced, 6] = 1.0
-        self._memory.open_steps[forced] -= 1.0
+        self._disturb_all(facts, actions)
+        actions[self._forced, 6] = 1.0
         state = facts.state
         targets = self._controller.servo_targets(
             actions, state.tcp_pos_in_base, state.tcp_quat_xyzw_in_base, self._latency
         )
         self._run(targets)
         self._finish()
+
+    def drive(self, targets: Floats) -> None:
+        """Runs physics steps with servo targets from a controller outside; action latency does not apply to them.
+
+        Injectors look and sub-goals are noted once a control period, as in `step`; `state` and `facts` are as of the
+        end of the last full period. All worlds must be at the same point of their period.
+
+        Args:
+            targets: Joint positions [rad] and opening between the pads [m], shape (N, S, 8); S physics steps, no more
+                than are left of the period.
+
+        Raises:
+            ContractError: Wrong shape, NaN or infinity, or beyond the end of the control period.
+        """
+        targets = np.array(targets, dtype=np.float64)
+        first = np.rint(self._fields["time"] * SUBSTEPS / EE_DELTA.dt_s).astype(int).ravel() % SUBSTEPS
+        fits = targets.ndim == 3 and targets.shape[::2] == (self._n, 8) and np.isfinite(targets).all()
+        if not fits or (first != first[0]).any() or not 0 < targets.shape[1] <= SUBSTEPS - first[0]:
+            raise ContractError(f"targets {targets.shape} must be finite, shape ({self._n}, S, 8), inside one period")
+        if first[0] == 0:
+            self._disturb_all(self._now(), self._controller.follow(targets[:, -1]))
+        targets[self._forced, :, 7] = STROKE_M
+        self._drive(targets, int(first[0]), int(first[0]) + targets.shape[1])
+
+    def field(self, name: str) -> Floats:
+        """Returns a live array (N, ...) of MuJoCo's data field `name`, e.g. "qvel" or "xfrc_applied"."""
+        return np.asarray(self._batch.bind(name))
 
     def hold(self, ids: Ints) -> None:
         """Makes worlds `ids` hold the pose they have now; pending commands are dropped, the gripper stays."""
@@ -253,6 +279,11 @@ class BatchWorld:
                 self._fields["qpos"][i, at + 2] += rise
         self._memory.table[i] = height
 
+    def _disturb_all(self, facts: Facts, actions: Floats) -> None:
+        self._inject(facts, actions)
+        self._forced[:] = self._memory.open_steps > 0
+        self._memory.open_steps[self._forced] -= 1.0
+
     def _inject(self, facts: Facts, actions: Floats) -> None:
         waiting = np.isnan(self._memory.injected_at)
         for index in np.unique(self._memory.armed[waiting & (self._memory.armed >= 0)]).astype(int):
@@ -278,9 +309,25 @@ class BatchWorld:
     def _run(self, targets: Floats) -> None:
         expected = self._fields["time"] + EE_DELTA.dt_s
         self._batch.rollout(SUBSTEPS, targets, record=("sensordata",), out=self._record)
-        blown = np.abs(self._fields["time"] - expected) > 1e-6
+        self._note_blown(expected)
+        self._note_touches()
+
+    def _drive(self, targets: Floats, first: int, end: int) -> None:
+        expected = self._fields["time"] + (end - first) * EE_DELTA.dt_s / SUBSTEPS
+        sensors = self._batch.rollout(end - first, targets, record=("sensordata",))["sensordata"]
+        self._record["sensordata"][:, first:end] = sensors
+        self._note_blown(expected)
+        if end == SUBSTEPS:
+            self._controller.command[:] = targets[:, -1, 7] / STROKE_M
+            self._note_touches()
+            self._finish()
+
+    def _note_blown(self, expected_time: Floats) -> None:
+        blown = np.abs(self._fields["time"] - expected_time) > 1e-6
         blown |= ~np.isfinite(self._fields["qpos"]).all(axis=1)
         self._memory.void[blown] = 1.0
+
+    def _note_touches(self) -> None:
         sensors = self._record["sensordata"]
         self._memory.pads[:] = sensors[:, -1, self._cell.pads]
         forces = np.linalg.norm(sensors[:, :, self._cell.touch].reshape(self._n, SUBSTEPS, -1, 3), axis=-1).max(axis=1)
