@@ -13,6 +13,8 @@ from packaging.version import Version
 
 EXTRAS = ("dev", "ros")
 ROS_WHEELS_EXIST_FOR = 'sys_platform == "linux" and platform_machine == "x86_64" and python_version < "3.14"'
+TORCH_PICKS = ("nvidia-", "cuda-", "triton")
+"""Each build of torch brings its own of these, in versions it pins itself."""
 
 
 def pins(name: str, extras: tuple[str, ...], found: dict[str, str]) -> dict[str, str]:
@@ -21,7 +23,7 @@ def pins(name: str, extras: tuple[str, ...], found: dict[str, str]) -> dict[str,
         wanted = Requirement(text)
         needed = wanted.marker is None or any(wanted.marker.evaluate({"extra": extra}) for extra in ("", *extras))
         child = canonicalize_name(wanted.name)
-        if needed and child not in found:
+        if needed and child not in found and not child.startswith(TORCH_PICKS):
             found[child] = Version(distribution(child).version).public  # without a local build tag such as +cpu
             pins(child, tuple(wanted.extras), found)
     return found
