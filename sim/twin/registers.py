@@ -1,0 +1,46 @@
+"""All functions of the control port: which handler answers which number.
+
+Called by `sim.twin.server`. Functions 253 and 254 (feedback) belong to a connection and are the server's.
+"""
+
+from collections.abc import Mapping
+from struct import error as too_short
+
+from core.errors import ContractError
+from sim.twin.desk import OK, Answer, Desk, Handler, status
+from sim.twin.registers_common import COMMON
+from sim.twin.registers_force import FORCE
+from sim.twin.registers_kinematics import KINEMATICS
+from sim.twin.registers_motion import MOTION
+from sim.twin.registers_settings import RESETS, SETTINGS
+from sim.twin.registers_state import STATE
+from sim.twin.registers_tool import TOOL
+
+REGISTERS: Mapping[int, Handler] = {**STATE, **MOTION, **SETTINGS, **KINEMATICS, **TOOL, **FORCE, **COMMON}
+"""Handlers by function number."""
+BAD_PARAMETER, UNKNOWN = 12, 13
+"""Warnings of the box."""
+
+
+def answer(desk: Desk, fun: int, params: bytes) -> tuple[int, Answer]:
+    """Answers one request.
+
+    Args:
+        desk: The box and what the wire remembers.
+        fun: Function number.
+        params: What follows it.
+
+    Returns:
+        The status byte and the answer. A function that makes the box not ready answers with the status from before.
+    """
+    handler = REGISTERS.get(fun)
+    if handler is None or not desk.identity.knows(fun):
+        desk.box.warn(UNKNOWN)
+        return status(desk.box.now()), OK
+    before = desk.box.now() if fun in RESETS else None
+    try:
+        result = handler(desk, params)
+    except (ContractError, too_short):
+        desk.box.warn(BAD_PARAMETER)
+        return status(desk.box.now(), invalid=True), Answer(bytes(28))
+    return status(before or desk.box.now(), invalid=result.invalid), result
