@@ -186,3 +186,22 @@ class RuntimeConfig:
                 f"blend_steps {self.blend_steps} and chunk_slack {self.chunk_slack} must be >= 0, "
                 f"slow_scale {self.slow_scale} in (0, 1]"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeatConfig:
+    """The beat of a real arm. Not part of `RuntimeConfig`: nothing that is decided depends on it, so no replay does."""
+
+    period_s: float = 0.01
+    """Between two points sent to the arm [s]."""
+    ticks_every: int = 5
+    """The loop ticks at every so many-th beat: at 20 Hz."""
+    late_s: float = 0.01
+    """A beat that begins later than this is marked late, and the arm stays where it is [s]."""
+    serve_margin_s: float = 0.001
+    """Others are served until so long before the next beat [s]."""
+
+    def __post_init__(self) -> None:
+        _all_above_zero(self, ("period_s", "ticks_every", "late_s"))
+        if not 0 <= self.serve_margin_s < self.period_s:
+            raise ContractError(f"serve_margin_s {self.serve_margin_s} must be in [0, period_s {self.period_s}) [s]")

@@ -1,26 +1,28 @@
-"""Keeps the tick's rate by absolute deadlines and says how late the ticks were. Called by `run_episode`."""
+"""Keeps a rate by absolute deadlines: what is missed is skipped, never made up for. Called by `Beat`, `run_episode`."""
 
 from dataclasses import dataclass
-
-import numpy as np
 
 from core.clock import Clock
 from core.errors import ContractError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lateness:
-    """How late ticks began against their deadlines."""
+class Due:
+    """One period that begins."""
 
-    ticks: int
-    p50_s: float
-    """Median [s]; 0 without ticks."""
-    p99_s: float
-    """99th percentile [s]."""
-    worst_s: float
-    """Largest [s]."""
+    index: int
+    """Which one since the start, missed ones counted."""
+    deadline_ns: int
+    """When it should have begun [ns]."""
+    started_ns: int
+    """When it did [ns]."""
     missed: int
-    """Periods in which no tick began."""
+    """Whole periods skipped right before it."""
+
+    @property
+    def late_ns(self) -> int:
+        """How late it began [ns]."""
+        return self.started_ns - self.deadline_ns
 
 
 class Pacer:
@@ -35,26 +37,21 @@ class Pacer:
         if dt_s <= 0:
             raise ContractError(f"pacing period {dt_s} s must be above 0")
         self._clock, self._dt_ns = clock, round(dt_s * 1e9)
-        self._next_ns: int | None = None
-        self._late_ns: list[int] = []
-        self._missed = 0
+        self._start_ns: int | None = None
+        self._next = 0
 
-    def wait(self) -> None:
+    def reset(self) -> None:
+        """Forgets the deadlines: the next call of `wait` is the start."""
+        self._start_ns, self._next = None, 0
+
+    def wait(self) -> Due:
         """Returns at the next deadline; at once when it has passed, or on the first call."""
         now = self._clock.now_ns()
-        if self._next_ns is None:
-            self._next_ns = now
-        behind = max(0, now - self._next_ns) // self._dt_ns
-        self._missed += behind
-        self._next_ns += behind * self._dt_ns
-        self._clock.sleep_until(self._next_ns)
-        self._late_ns.append(max(0, self._clock.now_ns() - self._next_ns))
-        self._next_ns += self._dt_ns
-
-    def lateness(self) -> Lateness:
-        """Returns the lateness of every tick so far."""
-        late = np.array(self._late_ns or [0]) * 1e-9
-        p50, p99 = np.percentile(late, [50, 99])
-        return Lateness(
-            ticks=len(self._late_ns), p50_s=float(p50), p99_s=float(p99), worst_s=float(late.max()), missed=self._missed
-        )
+        if self._start_ns is None:
+            self._start_ns = now
+        missed = max(0, (now - self._start_ns) // self._dt_ns - self._next)
+        index = self._next + missed
+        self._next = index + 1
+        deadline = self._start_ns + index * self._dt_ns
+        self._clock.sleep_until(deadline)
+        return Due(index=index, deadline_ns=deadline, started_ns=max(deadline, self._clock.now_ns()), missed=missed)
