@@ -59,8 +59,8 @@ class ArmPolicy:
 class _Job:
     """One long call under way."""
 
-    def __init__(self, name: str, call: Callable[[], None]) -> None:
-        self.name, self.call = name, call
+    def __init__(self, name: str, call: Callable[[], None], then: Callable[[], None] | None = None) -> None:
+        self.name, self.call, self.then = name, call, then
         self.over = False
         self.error: RegraspError | None = None
 
@@ -111,8 +111,7 @@ class ArmWork:
         """Arms it, unless it is only watched; raises `DeviceError` when that fails."""
         if not self._policy.readonly:
             self._require_no_stop()
-            self._run("arm", self._arm.arm)
-            self._follower.release()
+            self._run("arm", self._arm.arm, self._follower.release)
         else:
             self._follower.rest("readonly: commands are refused", until_released=True)
 
@@ -246,13 +245,12 @@ class ArmWork:
     def _serve_rearm(self) -> None:
         self._require_writable()
         self._require_no_stop()
-        self._run("arm", self._arm.arm)
-        self._follower.release()
+        self._run("arm", self._arm.arm, self._follower.release)
 
     def _serve_reset(self) -> None:
         self._require_writable()
-        self._run("reset stop", self._arm.reset_stop)
-        self._ear.release()
+        heard = self._ear.heard
+        self._run("reset stop", self._arm.reset_stop, lambda: self._ear.release(heard))
 
     def _serve_clear(self) -> None:
         self._require_writable()
@@ -267,11 +265,11 @@ class ArmWork:
         if self._ear.asked:
             raise DeviceFault("an emergency stop is latched", device="arm", remedy="call arm/reset_e_stop first")
 
-    def _run(self, name: str, call: Callable[[], None]) -> None:
-        """Runs a long call while the beat goes on; raises what it raised."""
+    def _run(self, name: str, call: Callable[[], None], then: Callable[[], None] | None = None) -> None:
+        """Runs a long call while the beat goes on, then what follows from its success; raises what it raised."""
         if self._job is not None:
             raise DeviceFault(f"busy: {self._job_name()}", device="arm", remedy="ask again in a second")
-        job = _Job(name, call)
+        job = _Job(name, call, then)
         self._start(job)
         while not job.over:
             now = self._pace.wait()
@@ -295,6 +293,8 @@ class ArmWork:
             over, error = True, raised
         if over:
             job.over, job.error, self._job = True, error, None
+            if error is None and job.then is not None:
+                job.then()
             log.info("arm: %s %s", job.name, f"failed: {error}" if error else "done")
 
     def _wait_for_job(self) -> None:

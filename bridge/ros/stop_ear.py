@@ -34,6 +34,8 @@ class StopEar:
         self._node, self._stop = node, stop
         self._asked, self._proven, self._over = threading.Event(), threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
+        self.heard = 0
+        """How many stops were asked for so far."""
 
     def __enter__(self) -> Self:
         self._own = Node(
@@ -68,10 +70,15 @@ class StopEar:
         """Whether the controller was read back as stopped after the present stop was asked for."""
         return self._proven.is_set()
 
-    def release(self) -> None:
-        """Forgets the stop: a person reset it."""
-        self._asked.clear()
-        self._proven.clear()
+    def release(self, heard: int) -> None:
+        """Forgets the stop that a person reset, unless another one came since.
+
+        Args:
+            heard: What `heard` was when the reset was asked for.
+        """
+        if heard == self.heard:
+            self._asked.clear()
+            self._proven.clear()
 
     def _listen(self) -> None:
         while not self._over.is_set():
@@ -80,6 +87,7 @@ class StopEar:
     def _hear(self, message: Bool) -> None:
         if not message.data:
             return
+        self.heard += 1
         self._asked.set()
         began = time.monotonic_ns()
         try:
