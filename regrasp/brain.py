@@ -21,6 +21,7 @@ from residual.library import LIBRARY
 from residual.masks import MASKS, default_mask
 from residual.policy import ResidualSkill
 from residual.probe_io import load_probe
+from runtime.cadence import Cadence
 from runtime.config import RuntimeConfig
 from runtime.loop import Loop, Ports
 from runtime.plan import LoopPlan, build_loop
@@ -29,6 +30,7 @@ from runtime.recover.done import TaskDone
 from runtime.recover.fallback import FallbackDiagnoser
 from runtime.recover.probe_diagnoser import ProbeDiagnoser
 from runtime.recover.prompt import Allowed
+from runtime.stages import timed_ports
 from sim.cameras import CAMERA_NAMES
 from sim.robot import SPEC
 
@@ -57,6 +59,8 @@ class Outside:
     tracker: Tracker
     operator: Operator | None = None
     sinks: Sequence[Sink] = ()
+    cadence: Cadence | None = None
+    """Told how long every port takes, on a real beat."""
 
 
 class Brain:
@@ -120,7 +124,8 @@ class Brain:
             residuals={s.card.name: ResidualSkill(s, roles) for s in skills},
             sinks=tuple(outside.sinks),
         )
-        return build_loop(self.plan(roles, recover=recover), ports)
+        timed = ports if outside.cadence is None else timed_ports(ports, outside.cadence)
+        return build_loop(self.plan(roles, recover=recover), timed)
 
     def tracker(self) -> ColourTracker:
         """Returns what finds the task's objects in the images."""
