@@ -226,7 +226,9 @@ class Live:
         )  # fmt: skip
         claims = self._brain.done(roles)
         loop = self._brain.loop(roles, outside, recover=order.recover)
-        beat = Beat(loop, robot, self._clock, self._beat, self._cadence, serve)
+        beat = Beat(
+            loop=loop, stream=robot, clock=self._clock, config=self._beat, cadence=self._cadence, serve=serve
+        )  # fmt: skip
 
         def done(step: Step) -> bool:
             return claims(step) or over()

@@ -30,7 +30,7 @@ from bridge.ros.parameters import current, parameter
 from bridge.ros.ros_arm import RosArm
 from core.arm import ArmMode
 from core.clock import MonotonicClock
-from core.errors import RegraspError
+from core.errors import DeviceError, RegraspError
 from core.flow import OperatorCommand
 from regrasp.live import Cell, CellConfig, EpisodeOrder, Live, Lived
 
@@ -84,7 +84,6 @@ class RuntimeNode:
         self._started = self._cancelled = False
         self._open = ExitStack()
         self._live: Live | None = None
-        self._lived: Lived | None = None
         self._status = shell.create_publisher(DiagnosticStatus, "episode_status", qos.status())
         shell.create_subscription(Bool, "e_stop", self._hear_stop, qos.emergency())
         shell.create_subscription(String, "instruction", self._hear_instruction, qos.status())
@@ -93,7 +92,8 @@ class RuntimeNode:
         for name, command in (("hold", OperatorCommand.HOLD), ("resume", OperatorCommand.RESUME),
                               ("reset", OperatorCommand.RESET)):  # fmt: skip
             shell.create_service(Trigger, f"~/{name}", self._ask(command))
-        self._arm = RosArm(shell)
+        self._arm = RosArm(shell, self._serve)
+        self._linked = False
         self._loop_status = LoopStatus(shell)
         self._heard_instruction = ""
 
@@ -103,7 +103,8 @@ class RuntimeNode:
         cell = Cell.load(CellConfig(
             task=given.task, models=Path(given.models) if given.models else None,
             calibration=Path(given.calibration) if given.calibration else None, camera_px=given.camera_px,
-            ring_prefix=given.ring_prefix, skills=given.skills, vlm=given.vlm, vlm_model=given.vlm_model, vlm_deadline_s=given.vlm_deadline_s,
+            ring_prefix=given.ring_prefix, skills=given.skills, vlm=given.vlm, vlm_model=given.vlm_model,
+            vlm_deadline_s=given.vlm_deadline_s,
         ))  # fmt: skip
         policy = self._open.enter_context(RemotePolicy(RemotePolicyConfig(endpoint=given.policy)))
         self._live = self._open.enter_context(Live(
@@ -114,7 +115,8 @@ class RuntimeNode:
     def activate(self) -> None:
         """Takes orders from now on."""
         freeze_garbage()
-        self._tell("idle", "")
+        if self._linked:
+            self._tell("idle", "")
 
     def deactivate(self) -> None:
         """Ends the episode under way; the arm holds."""
@@ -141,14 +143,27 @@ class RuntimeNode:
 
     def run(self) -> None:
         """Serves until the process is asked to end, and lives episodes as they are started."""
-        while self._shell.running:
-            now_ns = time.monotonic_ns()
-            self._shell.pulse(now_ns)
-            if self._live is not None:
-                self._live.tend()
-            if self._started and self._live is not None:
-                self._episode(self._live)
-            self._shell.serve_until(now_ns + IDLE_NS)
+        with ExitStack() as linked:
+            while self._shell.running:
+                now_ns = time.monotonic_ns()
+                self._shell.pulse(now_ns)
+                if self._live is not None:
+                    self._live.tend()
+                if self._shell.active and not self._linked:
+                    self._link(linked)
+                if self._started and self._live is not None:
+                    self._episode(self._live)
+                self._shell.serve_until(now_ns + IDLE_NS)
+
+    def _link(self, linked: ExitStack) -> None:
+        """Links the arm node; not in a transition, which could not hear the arm while it runs."""
+        try:
+            linked.enter_context(self._arm)
+        except DeviceError as error:
+            log.warning("%s; trying again", error)
+            return
+        self._linked = True
+        self._tell("idle", "")
 
     def _episode(self, live: Live) -> None:
         self._started = self._cancelled = False
@@ -156,13 +171,14 @@ class RuntimeNode:
         order = self._order()
         self._tell("running", order.name)
         try:
-            self._lived = live.episode(
-                order, self._desk, self._loop_status, serve=self._serve, over=lambda: self._cancelled or not self._shell.running
-            )  # fmt: skip
-            self._tell("idle", order.name, self._lived)
+            lived = live.episode(order, self._desk, self._loop_status, serve=self._serve, over=self._over)
+            self._tell("idle", order.name, lived)
         except RegraspError as error:
             log.error("episode %s broke: %s", order.name, error)
             self._tell("idle", order.name, Lived(outcome="aborted", note=f"{type(error).__name__}: {error}"))
+
+    def _over(self) -> bool:
+        return self._cancelled or not self._shell.running
 
     def _serve(self, until_ns: int) -> None:
         self._shell.pulse(time.monotonic_ns())
@@ -184,22 +200,22 @@ class RuntimeNode:
 
     def _objection(self) -> str:
         """Returns why no episode can be started now, "" when one can."""
-        if self._live is None or not self._shell.active:
-            return "the node is not active; the supervisor activates it"
+        if self._live is None or not self._shell.active or not self._linked:
+            return "the node is not active, or the arm node was not met; the supervisor activates them"
         if self._started or self._live.busy:
             return "an episode runs already; cancel it first"
         if not self._order().instruction:
             return "there is no instruction; set parameter `instruction` or publish it"
-        try:
-            state = self._arm.state()
-        except RegraspError as error:
-            return str(error)
+        return self._arm_objection() or self._live.objection()
+
+    def _arm_objection(self) -> str:
+        state = self._arm.state()
         age_s = (time.monotonic_ns() - state.t_ns) * 1e-9
         if age_s > STALE_ARM_S:
             return f"the arm was last heard {age_s:.1f} s ago; is its node alive?"
         if self._config.mode == "drive" and state.status.mode not in (ArmMode.READY, ArmMode.IDLE):
             return f"the arm is {state.status.mode}: {state.status.fault or 'release its stop first'}"
-        return self._live.objection()
+        return ""
 
     def _cancel(self, _: Trigger.Request, answer: Trigger.Response) -> Trigger.Response:
         self._cancelled, self._started = True, False
