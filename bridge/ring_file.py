@@ -91,10 +91,11 @@ class RingMap:
         return int(self.words[word])
 
     def close(self) -> None:
-        """Unmaps; an image that somebody still looks at keeps the memory until it is dropped."""
-        del self.words, self.slot_words, self.images
-        with suppress(BufferError):
-            self._memory.close()
+        """Lets the memory go: it is unmapped with the last image that somebody still looks at.
+
+        `mmap.close` would unmap it under their eyes: NumPy keeps the object alive, not its buffer.
+        """
+        del self.words, self.slot_words, self.images, self._memory
 
 
 def ring_path(name: str) -> Path:
