@@ -25,6 +25,11 @@ class RosDistribution(Distribution):
             self.python_requires = self.metadata.python_requires = str(required)
 
 
+def files(*patterns: str) -> list[str]:
+    """Returns the files of this tree that match, as setuptools wants them."""
+    return sorted(str(file.relative_to(ROOT)) for pattern in patterns for file in ROOT.glob(pattern) if file.is_file())
+
+
 def shipped_models() -> list[tuple[str, list[str]]]:
     """Returns every folder of `models/` with its files, to be installed below share/regrasp."""
     folders: dict[str, list[str]] = {}
@@ -42,6 +47,9 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/runtime"]),
         ("share/runtime", ["package.xml"]),
+        ("share/runtime/launch", files("launch/*.launch.py", "launch/*.yaml")),
+        ("share/runtime/config", files("config/*")),
+        ("lib/runtime", files("ros_bin/*")),
         *shipped_models(),
     ],
 )

@@ -14,6 +14,8 @@ from core.errors import ConfigError
 
 Parameter = bool | int | float | str
 """What a parameter of a ROS node can be here."""
+RESTARTS = 3
+"""How often one process is started again in a run."""
 ROS_PACKAGE = "runtime"
 """Whose executables the nodes are; every process has one of its own name in lib/runtime."""
 

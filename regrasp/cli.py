@@ -55,6 +55,9 @@ COMMANDS = {
     "report": Command(
         module="regrasp.campaign", config="ReportConfig", function="report",
         summary="write figures and report of an existing run again"),
+    "up": Command(
+        module="regrasp.up", config="UpConfig", function="up",
+        summary="bring up a robot's whole stack, on a twin or an arm; Ctrl-C stops it in order"),
     "doctor": Command(
         module="regrasp.doctor_command", config="DoctorConfig", function="doctor",
         summary="check that this machine is ready, with remedies"),

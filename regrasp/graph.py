@@ -21,15 +21,13 @@ from typing import Self
 from uuid import uuid4
 
 from core.errors import ConfigError, RegraspError, unknown_name
-from regrasp.bringup import OnExit, Process, command, in_start_order, stop_ranks
+from regrasp.bringup import RESTARTS, OnExit, Process, command, in_start_order, stop_ranks
 from regrasp.guardian import mark, marked, stop, stop_graph
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.02
 """How often a wait looks again [s]."""
-RESTARTS = 3
-"""How often one process is started again in a run."""
 TAIL_LINES = 12
 
 
