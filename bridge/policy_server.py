@@ -214,7 +214,8 @@ def _listening(endpoint: str, opened: ExitStack) -> "zmq.Socket[bytes]":
     context = zmq.Context()
     opened.callback(context.destroy, linger=0)
     socket = context.socket(zmq.ROUTER)
-    for option, value in ((zmq.MAXMSGSIZE, LARGEST_BYTES), (zmq.SNDHWM, _QUEUE), (zmq.RCVHWM, _QUEUE)):
+    handover = (zmq.ROUTER_HANDOVER, 1)  # a client that calls again keeps its name, so its old connection must yield
+    for option, value in (handover, (zmq.MAXMSGSIZE, LARGEST_BYTES), (zmq.SNDHWM, _QUEUE), (zmq.RCVHWM, _QUEUE)):
         socket.setsockopt(option, value)
     try:
         socket.bind(endpoint)

@@ -6,6 +6,7 @@ left to the loop, which records what it refuses. Opened by `regrasp`'s runtime n
 """
 
 import logging
+import secrets
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -42,11 +43,14 @@ _BYE_MS = 100
 """Leaving waits at most this long for the last word to go out [ms]."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Asked:
+    """The newest request, until it is answered or given up."""
+
     number: int
-    obs_t_ns: int
+    observation: Observation
     at_ns: int
+    sent: bool = False
 
 
 class RemotePolicy:
@@ -63,6 +67,7 @@ class RemotePolicy:
         self._config, self._identity = config, expected
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
+        self._name = secrets.token_bytes(8)
         self._session = ""
         self._link, self._detail = PolicyLink.CONNECTING, "nobody was called yet"
         self._heard_ns = self._tended_ns = self._beat_ns = self._call_ns = 0
@@ -123,13 +128,12 @@ class RemotePolicy:
         self._number += 1
         self._asks += 1
         self._asked = self._ready = None
-        unfit = "" if self._identity is None else self._identity.unfit(obs)
-        if self._session and unfit:
-            self._note_refusal(unfit)
-        elif self._session:
-            ask = Ask(session=self._session, number=self._number, epoch=self._epoch, observation=obs)
-            if self._send(ask):
-                self._asked = _Asked(number=self._number, obs_t_ns=obs.t_ns, at_ns=time.monotonic_ns())
+        unfit = self.identity.unfit(obs)
+        if unfit:
+            self._note_refusal(unfit, self._link)
+            return
+        self._asked = _Asked(number=self._number, observation=obs, at_ns=time.monotonic_ns())
+        self._send_asked()
 
     def poll(self) -> ActionChunk | None:
         """Returns a finished chunk once, else None; returns at once and never raises for what a server does."""
@@ -171,6 +175,15 @@ class RemotePolicy:
         elif now_ns >= self._beat_ns:
             self._beat_ns = now_ns + round(self._config.heartbeat_s * 1e9)
             self._send(Beat(session=self._session) if self._session else Hello())
+        self._send_asked()
+
+    def _send_asked(self) -> None:
+        """Sends the newest request as soon as somebody takes it: at once, or after a server has come back."""
+        asked = self._asked
+        if asked is not None and not asked.sent and self._session:
+            asked.sent = self._send(
+                Ask(session=self._session, number=asked.number, epoch=self._epoch, observation=asked.observation)
+            )
 
     def _forgive(self, now_ns: int) -> None:
         """Silence counts only while somebody listened: a caller that was away starts it anew."""
@@ -182,8 +195,8 @@ class RemotePolicy:
         assert self._context is not None
         socket = self._context.socket(zmq.DEALER)
         options = (
-            (zmq.LINGER, 0), (zmq.IMMEDIATE, 1), (zmq.SNDHWM, _QUEUE), (zmq.RCVHWM, _MOST_HEARD),
-            (zmq.MAXMSGSIZE, LARGEST_BYTES), (zmq.RECONNECT_IVL, 50),
+            (zmq.ROUTING_ID, b"arm-" + self._name), (zmq.LINGER, 0), (zmq.IMMEDIATE, 1), (zmq.SNDHWM, _QUEUE),
+            (zmq.RCVHWM, _MOST_HEARD), (zmq.MAXMSGSIZE, LARGEST_BYTES), (zmq.RECONNECT_IVL, 50),
         )  # fmt: skip
         for option, value in options:
             socket.setsockopt(option, value)
@@ -205,7 +218,8 @@ class RemotePolicy:
         if self._asked is not None and now_ns - self._asked.at_ns > self._config.deadline_s * 1e9:
             self._asked = None
             self._timeouts += 1
-            self._turn(PolicyLink.LATE, f"no answer within {self._config.deadline_s} s")
+            if self._session:
+                self._turn(PolicyLink.LATE, f"no answer within {self._config.deadline_s} s")
 
     def _hear(self, now_ns: int) -> None:
         for _ in range(_MOST_HEARD):
@@ -227,8 +241,9 @@ class RemotePolicy:
         if isinstance(reply, Introduction):
             self._meet(reply)
         elif reply.session != self._session:
-            self._session, self._asked = "", None
-            self._beat_ns = now_ns
+            self._session, self._beat_ns = "", now_ns
+            if self._asked is not None:
+                self._asked.sent = False
         elif isinstance(reply, Pulse):
             self._computing_s = reply.computing_s
         elif isinstance(reply, Refusal):
@@ -258,7 +273,7 @@ class RemotePolicy:
     def _accept(self, answer: Answer, asked: _Asked, now_ns: int) -> None:
         self._asked = None
         chunk = answer.chunk
-        problem = self.identity.untrue(chunk, asked.obs_t_ns)
+        problem = self.identity.untrue(chunk, asked.observation.t_ns)
         if problem:
             self._note_refusal(f"answer refused: {problem}")
             return
@@ -267,9 +282,10 @@ class RemotePolicy:
         self._ready = chunk
         self._turn(PolicyLink.READY, "")
 
-    def _note_refusal(self, why: str) -> None:
+    def _note_refusal(self, why: str, strange: PolicyLink = PolicyLink.REFUSED) -> None:
+        """Notes that something was refused; `strange` is the link when nobody who was agreed on is there."""
         self._refusals += 1
-        self._turn(PolicyLink.LATE if self._session else PolicyLink.REFUSED, why)
+        self._turn(PolicyLink.LATE if self._session else strange, why)
 
     def _turn(self, link: PolicyLink, detail: str) -> None:
         if link is not self._link:
@@ -278,7 +294,7 @@ class RemotePolicy:
 
     def _send(self, request: Request) -> bool:
         """Hands a message over, or returns False: nobody is connected, or nobody reads."""
-        if self._socket is None:
+        if self._socket is None or not int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLOUT:
             return False
         try:
             self._socket.send(encode_request(request, self._config.images), zmq.NOBLOCK)

@@ -1,5 +1,6 @@
 """The process `policy_server`: loads a policy and serves it to one arm. `python -m regrasp.nodes.policy_server --help`.
 
+A checkpoint's module is imported when one is served: torch takes seconds that a scripted policy should not.
 It prints one line when it serves, `policy_server ready ENDPOINT POLICY_ID`, and ends on SIGINT or SIGTERM.
 """
 
@@ -7,26 +8,25 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from threading import Event
 from types import FrameType
 from typing import Literal
 
-import torch
 import tyro
 
-from bridge.pi0.policy import Noise, Pi0Policy
 from bridge.policy_server import PolicyServer
 from bridge.policy_terms import PolicyIdentity
 from bridge.worker import BlockingPolicy
 from core.arrays import in_range
 from core.errors import ConfigError, RegraspError
 from core.robots import EE_DELTA
-from regrasp.artifacts import find_models
 from regrasp.nodes.scripted import Lie, LyingPolicy, SwayPolicy
 
+Noise = Literal["zero", "random"]
 DONE, WRONG_USE = 0, 2
 _TURN_S = 0.2
 """How soon a signal is noticed [s]."""
@@ -71,7 +71,6 @@ def serve(config: PolicyServerConfig, stopped: Event) -> None:
         ArtifactError: A damaged or foreign checkpoint.
     """
     os.nice(config.niceness)
-    torch.set_num_threads(config.threads)
     policy, identity = _loaded(config)
     if config.lie is not None:
         policy = LyingPolicy(policy, config.lie, after_s=config.after)
@@ -86,14 +85,9 @@ def _loaded(config: PolicyServerConfig) -> tuple[BlockingPolicy, PolicyIdentity]
     if config.policy == "sway":
         sway = SwayPolicy()
         return sway, PolicyIdentity(policy_id=sway.policy_id, space=EE_DELTA, dt_s=EE_DELTA.dt_s, cameras={})
-    policy = Pi0Policy.load(find_models(config.models).base, noise=config.noise)
-    manifest = policy.manifest
-    if tuple(manifest.action_names) != EE_DELTA.names:
-        raise ConfigError(f"{policy.policy_id} answers {manifest.action_names}; this release moves {EE_DELTA.names}")
-    size = (config.camera_px, config.camera_px)
-    cameras = dict.fromkeys(manifest.processing.cameras, size)
-    identity = PolicyIdentity(policy_id=policy.policy_id, space=EE_DELTA, dt_s=manifest.dt_s, cameras=cameras)
-    return policy, identity
+    load: Callable[[Path | None, Noise, int, int], tuple[BlockingPolicy, PolicyIdentity]]
+    load = import_module("regrasp.nodes.served_pi0").load
+    return load(config.models, config.noise, config.camera_px, config.threads)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
