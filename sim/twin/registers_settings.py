@@ -29,6 +29,7 @@ from sim.twin.wire import (
 )
 
 _F2, _F28 = Struct("<2f"), Struct("<28f")
+_MAX = 1e9
 MM = 1e-3
 RESETS = frozenset({35, 36, 37, 38, 51, 73})
 """Functions after which the real box is no longer ready."""
@@ -38,8 +39,8 @@ Change = Callable[[Settings, bytes], Settings]
 
 def _number(params: bytes) -> float:
     (value,) = F1.unpack_from(params)
-    if not (math.isfinite(value) and value > 0):
-        raise ContractError(f"value is {value}; it must be above 0")
+    if not 0 < value < _MAX:
+        raise ContractError(f"value is {value}; it must be above 0 and below {_MAX:g}")
     return float(value)
 
 

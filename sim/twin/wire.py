@@ -6,7 +6,6 @@ Header and 16-bit numbers are big-endian, floats little-endian.
 Source: UFACTORY private protocol, as the xarm-python-sdk 1.18.4 speaks it.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import NamedTuple
@@ -72,14 +71,18 @@ def modbus_refusal(frame: Frame) -> bytes:
     return HEAD.pack(frame.tid, MODBUS, 3) + bytes([frame.fun, function | 0x80, 1])
 
 
+LARGEST = 1e6
+"""Above this no length, angle or speed of an arm is meant, in whatever unit of the wire."""
+
+
 def numbers(name: str, values: Sequence[float]) -> Floats:
     """Returns finite numbers as an array.
 
     Raises:
-        ContractError: One of them is NaN or infinite.
+        ContractError: One of them is NaN, infinite or absurdly large.
     """
-    if not all(map(math.isfinite, values)):
-        raise ContractError(f"{name} holds NaN or infinity: {tuple(values)}; send finite values only")
+    if not all(abs(value) <= LARGEST for value in values):
+        raise ContractError(f"{name} is {tuple(values)}; allowed are numbers up to {LARGEST:g}")
     return np.array(values, dtype=np.float64)
 
 

@@ -1,15 +1,11 @@
 """A test double of the twin's box: an arm without dynamics that is wherever it was last told to be, at once.
 
 It keeps the box's rules that the wire depends on: states and modes, refusal when not ready, joint limits (C23), command
-numbers and their events. `main` serves it in a process of its own:
-`python tests/unit/fake_box.py 127.0.0.9 v2.6.0`.
+numbers and their events.
 """
 
-import asyncio
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -178,17 +174,3 @@ class FakeBox:
             for listener in self.listeners:
                 listener(TaskEvent(number=self.number, kind=kind, code=0, t_ns=time.monotonic_ns()))
         return self.number
-
-
-async def serve(ip: str, firmware: str) -> None:
-    from sim.twin.identity import identity
-    from sim.twin.server import TwinServer
-
-    async with TwinServer(FakeBox(), identity(firmware), ip):
-        print("ready", flush=True)
-        await asyncio.Event().wait()
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
-    asyncio.run(serve(sys.argv[1], sys.argv[2]))
