@@ -18,8 +18,10 @@ SINCE: Mapping[int, Version] = {
 """Functions that came later, by number, with the first firmware that knows them."""
 UNTIL: Mapping[int, Version] = {150: (1, 8, 3)}
 """Functions that went away, with the first firmware that does not know them any more."""
-MODE_SINCE: Mapping[int, Version] = {4: (1, 6, 9), 5: (1, 6, 9), 6: (1, 10, 0), 7: (1, 11, 0)}
-"""Modes that came later."""
+MODE_SINCE: Mapping[int, Version] = {
+    0: (0, 0, 0), 1: (0, 0, 0), 2: (0, 0, 0), 4: (1, 6, 9), 5: (1, 6, 9), 6: (1, 10, 0), 7: (1, 11, 0)
+}  # fmt: skip
+"""Modes that a client may ask for, with the first firmware that has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class Identity:
 
     def has_mode(self, mode: int) -> bool:
         """Whether this firmware has a mode."""
-        return self.firmware >= MODE_SINCE.get(mode, (0, 0, 0))
+        return mode in MODE_SINCE and self.firmware >= MODE_SINCE[mode]
 
     @property
     def has_force_sensor(self) -> bool:
