@@ -55,6 +55,11 @@ _LEVEL_OF_PHASE = {
 }
 
 
+def stamp(sec: int, nanosec: int) -> Time:
+    """Returns a message's stamp."""
+    return Time(sec=sec, nanosec=nanosec)
+
+
 def drive_from_opening(opening: float) -> float:
     """Returns the gripper's drive joint [rad] of an opening [0 closed, 1 open]."""
     return (1.0 - opening) * GRIPPER_CLOSED_RAD

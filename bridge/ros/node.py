@@ -65,10 +65,11 @@ class Shell(LifecycleNode):
 
     Args:
         name: The node's name.
+        namespace: Its namespace; a process's arguments win.
     """
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name, automatically_declare_parameters_from_overrides=True)
+    def __init__(self, name: str, *, namespace: str = "") -> None:
+        super().__init__(name, namespace=namespace, automatically_declare_parameters_from_overrides=True)
         self.running = True
         """False once the process was asked to end."""
         self.active = False

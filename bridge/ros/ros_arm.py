@@ -1,7 +1,7 @@
 """The arm as the runtime's process sees it: topics and services of the arm node behind `core.ports.JointArm`.
 
-It lives in a node that its owner serves and makes no thread: the owner passes its `serve_until`, which calls that must
-wait for an answer use themselves. All ages are of this process's monotonic clock.
+It lives in a node that its owner serves and makes no thread: calls that must wait for an answer serve that node
+themselves. All ages are of this process's monotonic clock.
 """
 
 import logging
@@ -15,7 +15,6 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, WrenchStamped
 from rclpy.client import Client
-from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
@@ -23,6 +22,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from bridge.ros import messages, qos
 from bridge.ros.arm_rules import RESUME_WINDOW_RAD
+from bridge.ros.node import Shell
 from core.arm import ArmMode, ArmState, ArmStatus
 from core.arrays import Floats
 from core.errors import ContractError, DeviceError, DeviceFault, DeviceNotConnected, DeviceTimeout
@@ -35,6 +35,8 @@ STOP_S = 0.5
 """Longest wait for a stop to be confirmed [s]."""
 ANSWER_S = 10.0
 """Longest wait for a service that arms or clears [s]."""
+SERVICES = ("rearm", "hold", "reset_e_stop", "clear_fault")
+"""Of the arm node, below `arm/`."""
 _SETTLED_S = 0.5
 """Longest wait for a status that follows from an answer [s]."""
 _DEVICE = "arm node"
@@ -44,17 +46,16 @@ _SLICE_NS = 5_000_000
 class RosArm:
     """An arm behind the arm node; implements `core.ports.JointArm`.
 
+    Leaving it holds; its topics live as long as the node does.
+
     Args:
-        node: Where its topics live; in the robot's namespace.
-        serve_until: Serves the node's callbacks until an instant of the monotonic clock [ns].
+        shell: The node it lives in, in the robot's namespace; calls that wait serve it.
         beat_s: Time between two targets [s]; written into each.
         link_s: How long entering waits for a first measurement [s].
     """
 
-    def __init__(
-        self, node: Node, serve_until: Callable[[int], None], *, beat_s: float = 0.01, link_s: float = 10.0
-    ) -> None:
-        self._node, self._serve_until = node, serve_until
+    def __init__(self, shell: Shell, *, beat_s: float = 0.01, link_s: float = 10.0) -> None:
+        self._shell = shell
         self._beat_s, self._link_s = beat_s, link_s
         self._joints: tuple[int, JointState] | None = None
         self._pose: PoseStamped | None = None
@@ -62,23 +63,16 @@ class RosArm:
         self._status: ArmStatus | None = None
         self._resting = True
         self._read: ArmState | None = None
+        self._command = shell.create_publisher(JointTrajectory, "command", qos.command())
+        self._e_stop = shell.create_publisher(Bool, "e_stop", qos.emergency())
+        shell.create_subscription(JointState, "joint_states", self._take_joints, qos.measurement())
+        shell.create_subscription(PoseStamped, "tcp_pose", self._take_pose, qos.measurement())
+        shell.create_subscription(WrenchStamped, "uf_ftsensor_ext_states", self._take_wrench, qos.measurement())
+        shell.create_subscription(DiagnosticStatus, "robot_status", self._take_status, qos.status())
+        self._services = {name: shell.create_client(Trigger, f"arm/{name}") for name in SERVICES}
 
     def __enter__(self) -> Self:
-        node = self._node
-        self._command = node.create_publisher(JointTrajectory, "command", qos.command())
-        self._e_stop = node.create_publisher(Bool, "e_stop", qos.emergency())
-        self._heard = [
-            node.create_subscription(JointState, "joint_states", self._take_joints, qos.measurement()),
-            node.create_subscription(PoseStamped, "tcp_pose", self._take_pose, qos.measurement()),
-            node.create_subscription(WrenchStamped, "uf_ftsensor_ext_states", self._take_wrench, qos.measurement()),
-            node.create_subscription(DiagnosticStatus, "robot_status", self._take_status, qos.status()),
-        ]
-        self._services = {
-            name: node.create_client(Trigger, f"arm/{name}")
-            for name in ("rearm", "hold", "reset_e_stop", "clear_fault")
-        }
         if not self._wait(self._spoke, self._link_s):
-            self._leave()
             raise DeviceNotConnected(
                 f"no measurement within {self._link_s:.1f} s", device=_DEVICE, remedy="is the arm node active?"
             )
@@ -86,7 +80,6 @@ class RosArm:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.hold()
-        self._leave()
 
     def state(self) -> ArmState:
         """Returns the newest measurement; its time is when it arrived here.
@@ -140,14 +133,14 @@ class RosArm:
             near = 0.5 * RESUME_WINDOW_RAD
             target = state.joint_pos + np.clip(target - state.joint_pos, -near, near)
         self._resting = False
-        stamp = self._node.get_clock().now().to_msg()
+        stamp = self._shell.get_clock().now().to_msg()
         self._command.publish(messages.target_message(stamp, target, gripper_opening, self._beat_s))
         return target
 
     def hold(self) -> None:
         """Publishes the command to hold."""
         self._resting = True
-        self._command.publish(messages.hold_message(self._node.get_clock().now().to_msg()))
+        self._command.publish(messages.hold_message(self._shell.get_clock().now().to_msg()))
 
     def stop(self) -> None:
         """Publishes the emergency stop and waits until the arm node has read the controller back as stopped.
@@ -206,19 +199,11 @@ class RosArm:
             now = time.monotonic_ns()
             if now > until:
                 return False
-            self._serve_until(min(until, now + _SLICE_NS))
+            self._shell.serve_until(min(until, now + _SLICE_NS))
         return True
 
     def _spoke(self) -> bool:
         return self._joints is not None and self._pose is not None and self._status is not None
-
-    def _leave(self) -> None:
-        for heard in self._heard:
-            self._node.destroy_subscription(heard)
-        for client in self._services.values():
-            self._node.destroy_client(client)
-        self._node.destroy_publisher(self._command)
-        self._node.destroy_publisher(self._e_stop)
 
     def _take_joints(self, message: JointState) -> None:
         self._joints = time.monotonic_ns(), message
