@@ -10,17 +10,14 @@ from core.errors import ContractError
 
 def quat_multiply(a_xyzw: Floats, b_xyzw: Floats) -> Floats:
     """Returns the product a*b (apply b first), shape (..., 4)."""
-    ax, ay, az, aw = np.moveaxis(a_xyzw, -1, 0)
-    bx, by, bz, bw = np.moveaxis(b_xyzw, -1, 0)
-    return np.stack(
-        [
-            aw * bx + ax * bw + ay * bz - az * by,
-            aw * by - ax * bz + ay * bw + az * bx,
-            aw * bz + ax * by - ay * bx + az * bw,
-            aw * bw - ax * bx - ay * by - az * bz,
-        ],
-        axis=-1,
-    )
+    product = np.empty(np.broadcast_shapes(a_xyzw.shape, b_xyzw.shape))
+    ax, ay, az, aw = a_xyzw[..., 0], a_xyzw[..., 1], a_xyzw[..., 2], a_xyzw[..., 3]
+    bx, by, bz, bw = b_xyzw[..., 0], b_xyzw[..., 1], b_xyzw[..., 2], b_xyzw[..., 3]
+    product[..., 0] = aw * bx + ax * bw + ay * bz - az * by
+    product[..., 1] = aw * by - ax * bz + ay * bw + az * bx
+    product[..., 2] = aw * bz + ax * by - ay * bx + az * bw
+    product[..., 3] = aw * bw - ax * bx - ay * by - az * bz
+    return product
 
 
 def quat_conjugate(q_xyzw: Floats) -> Floats:

@@ -13,6 +13,26 @@ def _all_above_zero(owner: object, names: tuple[str, ...]) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FingerShape:
+    """The box that both fingertips fill, for their clearance over the table.
+
+    Source: UFACTORY xArm Gripper manual (84 mm stroke); pads measured from the tool centre point.
+    """
+
+    stroke_m: float = 0.084
+    """Distance of the pads at opening 1 [m]."""
+    beyond_tcp_m: float = 0.012
+    """How far the pads reach beyond the tool centre point, along tool z [m]."""
+    half_depth_m: float = 0.012
+    """Half the depth of a pad, along tool x [m]."""
+    half_width_m: float = 0.012
+    """Width of one pad, along tool y, the direction of opening [m]."""
+
+    def __post_init__(self) -> None:
+        _all_above_zero(self, ("stroke_m", "half_depth_m", "half_width_m"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuardLimits:
     """What no command may exceed, whoever asks."""
 
@@ -41,6 +61,36 @@ class GuardLimits:
     """Closest a joint may come to its limit [rad]."""
     joint_brake_s: float = 0.15
     """A joint that would reach its margin sooner than this is slowed down [s]."""
+    joint_speed_share: float = 0.95
+    """Share of the arm's joint speed that may be commanded, (0, 1]; at all of it its controller stops with an error."""
+    joint_acceleration_rad_s2: float = 40.0
+    """Gain of the commanded joint speed, over one control period [rad/s^2]; coming to rest is always allowed.
+
+    Twice what the arm's own controller allows: a command is a corner every 50 ms, which the 100 Hz wall of the arm's
+    node rounds to 18 rad/s^2. Shipped policies stay below 40, shipped skills reach 44.
+    """
+    joint_jerk_rad_s3: float = 1000.0
+    """Change of that acceleration, over one control period [rad/s^3]; for the same reason twice the arm's own."""
+    condition_slow: float = 17.0
+    """Condition number of the Jacobian (metres over radians) from which on motion into a singularity is slowed down.
+
+    It is 9 to 14 wherever the shipped tasks go, 17 about 8 cm and 30 about 5 cm before the arm is stretched. At 17 the
+    fastest action, 0.5 m/s, asks pi rad/s of a joint in its worst direction, at 30 half as much again.
+    Source: the defaults of MoveIt Servo, which were checked against this arm's workspace.
+    """
+    condition_stop: float = 30.0
+    """Condition number from which on motion into a singularity is stopped; motion out of it is always allowed."""
+    force_n: float = 50.0
+    """External force at the tool above which only motion that yields to it is allowed [N]."""
+    torque_nm: float = 10.0
+    """External torque at the tool above which only turning that yields to it is allowed [N m]."""
+    fingers: FingerShape = field(default_factory=FingerShape)
+    """Shape of the fingertips."""
+    tip_press_m: float = 0.015
+    """How far a fingertip may be led into the table [m]: what presses pads onto it, and no tilted hand into it."""
+    kinematics_error_m: float = 0.03
+    """The tool measured farther than this from where the joints put it means a wrong tool or frame: nothing moves [m].
+    """
     lead_m: float = 0.06
     """Farthest the commanded position is taken to run ahead of the tool [m]; the arm's controller cuts it there."""
 
@@ -48,7 +98,12 @@ class GuardLimits:
         if not all(low < high for low, high in zip(self.workspace_low, self.workspace_high, strict=True)):
             raise ContractError(f"workspace {self.workspace_low}..{self.workspace_high} [m] is empty")
         _all_above_zero(self, ("tcp_speed_m_s", "tool_speed_rad_s", "tcp_acceleration_m_s2", "joint_brake_s"))
-        _all_above_zero(self, ("tool_acceleration_rad_s2", "gripper_rate_s", "lead_m"))
+        _all_above_zero(self, ("tool_acceleration_rad_s2", "gripper_rate_s", "lead_m", "joint_acceleration_rad_s2"))
+        _all_above_zero(self, ("joint_jerk_rad_s3", "force_n", "torque_nm", "kinematics_error_m", "joint_speed_share"))
+        if not 1.0 < self.condition_slow < self.condition_stop:
+            raise ContractError(f"conditions {self.condition_slow}, {self.condition_stop} must ascend, above 1")
+        if self.joint_speed_share > 1.0 or self.tip_press_m < 0.0:
+            raise ContractError(f"joint_speed_share {self.joint_speed_share} exceeds 1, or tip_press_m is below 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,8 @@
 An action is a change of the commanded tool pose, so tool limits are enforced on the command itself: bounds, speed,
 acceleration, and the box the tool may be in, both from where the tool is and from where it is being led. Joints are
 watched as measured: one that runs towards its limit, too fast, or is accelerated too hard slows the whole command down.
-The guard only ever shortens a motion or bends it towards the previous one; it never starts one that was not asked.
+An arm whose kinematics are known is also followed one tick ahead (`runtime.guard_joints`). The guard only ever shortens
+a motion or bends it towards the previous one; it never starts one that was not asked.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ import numpy as np
 from core.arrays import Bools, Floats
 from core.flow import Observation
 from core.robots import ActionSpace, RobotSpec
+from core.transforms import quat_rotate
 from runtime.config import GuardLimits
+from runtime.guard_joints import Foresight, foreseeable
 
 _REST_RAD_S = 0.02
 """A joint slower than this stands still [rad/s]; noise must not pin a joint that rests near its limit."""
@@ -27,6 +30,8 @@ class Guarded:
     """Shape (A,), in the action space's units."""
     clipped_by: tuple[str, ...]
     """Names of the limits that changed it, in the order in which they did."""
+    release: bool = False
+    """Whether the arm pushes too hard: the commanded pose must become the measured one before the action is sent."""
 
 
 class Guard:
@@ -46,6 +51,7 @@ class Guard:
         self._low = np.array([low[0], low[1], max(low[2], floor)])
         self._high = np.array(limits.workspace_high)
         self._speed = min(limits.tcp_speed_m_s, robot.tcp_speed_max)
+        self._foresight = Foresight(robot, space, limits) if foreseeable(robot) else None
         self.reset()
 
     def reset(self) -> None:
@@ -53,6 +59,8 @@ class Guard:
         self._motion: Floats = np.zeros(6)
         self._goal: Floats | None = None
         self._joint_vel: tuple[int, Floats] | None = None
+        if self._foresight is not None:
+            self._foresight.reset()
 
     def limit(self, asked: Floats, obs: Observation, scale: float = 1.0) -> Guarded:
         """Returns the nearest allowed action to what is asked.
@@ -66,20 +74,50 @@ class Guard:
             return Guarded(action=self._space.still(obs.gripper_command), clipped_by=("not_finite",))
         action = self._space.clip(asked)
         names = ["action_bounds"] if (action != asked).any() else []
+        pushes = self._pushes(obs)
+        if pushes:
+            self.reset()
+            names += self._yielding(action, obs)
         if action[:6].any():
             names += self._accelerations(action)
             names += self._speeds(action, scale)
             names += self._joints(action, obs)
             names += self._box(action, obs)
+            names += self._ahead(action, obs)
         names += self._gripper(action, obs)
         self._joint_vel = obs.t_ns, obs.joint_vel
-        return Guarded(action=action, clipped_by=tuple(names))
+        return Guarded(action=action, clipped_by=tuple(names), release=pushes)
 
     def sent(self, action: Floats, obs: Observation) -> None:
         """Takes what the robot truly sent, shape (A,): where the tool is led now, and how fast."""
         ahead = (obs.tcp_pos_in_base if self._goal is None else self._goal) + action[:3] - obs.tcp_pos_in_base
         self._goal = obs.tcp_pos_in_base + _shortened(ahead, self._limits.lead_m)
         self._motion = self._space.clip(action)[:6]
+        if self._foresight is not None:
+            self._foresight.sent(action, obs)
+
+    def _pushes(self, obs: Observation) -> bool:
+        if obs.wrench_in_tcp is None:
+            return False
+        force, torque = obs.wrench_in_tcp[:3], obs.wrench_in_tcp[3:]
+        return bool(_length(force) > self._limits.force_n or _length(torque) > self._limits.torque_nm)
+
+    def _yielding(self, action: Floats, obs: Observation) -> list[str]:
+        """Keeps of the motion only what gives way to force and torque from outside."""
+        if obs.wrench_in_tcp is None:
+            return []
+        asked = action[:6].copy()
+        wrench = quat_rotate(obs.tcp_quat_xyzw_in_base, obs.wrench_in_tcp.reshape(2, 3))
+        action[:3] = _along(asked[:3], wrench[0]) if _length(wrench[0]) > self._limits.force_n else 0.0
+        action[3:6] = _along(asked[3:], wrench[1]) if _length(wrench[1]) > self._limits.torque_nm else 0.0
+        return ["wrench"]
+
+    def _ahead(self, action: Floats, obs: Observation) -> list[str]:
+        if self._foresight is None or not action[:6].any():
+            return []
+        share, names = self._foresight.share(action, obs)
+        action[:6] *= share
+        return names
 
     def _speeds(self, action: Floats, scale: float) -> list[str]:
         reach = scale * self._space.dt_s
@@ -133,8 +171,18 @@ class Guard:
         return [name for name, hit in (("min_height", low_z), ("workspace", walls)) if hit]
 
 
+def _length(vector: Floats) -> float:
+    return float(np.sqrt(vector @ vector))
+
+
+def _along(motion: Floats, push: Floats) -> Floats:
+    """Returns the part of `motion` (3,) in the direction of `push` (3,), zero when it goes against it."""
+    unit = push / _length(push)
+    return np.asarray(unit * max(0.0, float(motion @ unit)))
+
+
 def _shortened(vector: Floats, length: float) -> Floats:
-    norm = float(np.sqrt(vector @ vector))
+    norm = _length(vector)
     return vector if norm <= length else vector * (length / norm)
 
 

@@ -162,6 +162,8 @@ class Loop:
             objection=self._trust.objection(obs, arrived.now_ns),
         )
         guarded = self._guard.limit(choice.action, obs, self._slowdown.scale(arrived.now_ns))
+        if guarded.release:
+            self._ports.robot.hold()
         sent = self._ports.robot.send(guarded.action)
         self._guard.sent(sent, obs)
         return Step(
