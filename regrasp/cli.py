@@ -64,6 +64,9 @@ COMMANDS = {
     "bench sim": Command(
         module="regrasp.bench", config="BenchSimConfig", function="bench_sim",
         summary="simulation steps per CPU-second and the grasp gate"),
+    "bench loop": Command(
+        module="regrasp.bench_loop", config="BenchLoopConfig", function="bench_loop",
+        summary="the 100 Hz beat under load: lateness with and without real-time scheduling"),
 }  # fmt: skip
 """Every command by the words that call it."""
 
