@@ -6,19 +6,19 @@ Called by the command `regrasp doctor`. Every check is safe to run at any time a
 import hashlib
 import json
 import os
-import resource
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
+
+from regrasp.doctor_check import Check
 
 FREE_DISK_GB = 2.0
 """What an evaluation of 100 episodes with recordings may need [GB]."""
@@ -40,20 +40,6 @@ with mujoco.Renderer(model, 32, 32) as renderer:
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One finding."""
-
-    name: str
-    ok: bool
-    found: str
-    """What is there."""
-    remedy: str
-    """What to do, "" when nothing."""
-    required: bool = True
-    """False for what only makes things better; it never fails the doctor."""
-
-
 def checks(models: Path, endpoint: str = "", *, gl: str = "osmesa") -> list[Check]:
     """Returns every finding about this machine.
 
@@ -70,25 +56,8 @@ def checks(models: Path, endpoint: str = "", *, gl: str = "osmesa") -> list[Chec
         check_rendering(gl),
         check_models(models),
         check_disk(Path.cwd()),
-        check_realtime(),
         check_endpoint(endpoint),
     ]
-
-
-def format_checks(found: Sequence[Check]) -> str:
-    """Returns the findings as a table for the terminal, remedies below what is wrong."""
-    lines = []
-    for check in found:
-        mark = "ok" if check.ok else "FAIL" if check.required else "note"
-        lines.append(f"{mark:<6}{check.name:<12}{check.found}")
-        if not check.ok:
-            lines.append(f"{'':<18}-> {check.remedy}")
-    return "\n".join(lines)
-
-
-def exit_code(found: Iterable[Check]) -> int:
-    """Returns 0 when all that is required is there, else 1."""
-    return int(any(c.required and not c.ok for c in found))
 
 
 def check_python(found: tuple[int, int]) -> Check:
@@ -166,17 +135,6 @@ def check_disk(folder: Path) -> Check:
     return Check(
         name="disk", ok=ok, found=f"{free:.1f} GB free at {folder}",
         remedy="" if ok else f"free at least {FREE_DISK_GB:.0f} GB, or choose another folder with --out",
-    )  # fmt: skip
-
-
-def check_realtime() -> Check:
-    """Checks whether this user may run the heartbeat at a real-time priority; only a real arm profits."""
-    limit = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
-    ok = os.geteuid() == 0 or limit == resource.RLIM_INFINITY or limit > 0
-    return Check(
-        name="realtime", ok=ok, found="allowed" if ok else "not allowed to this user",
-        remedy="" if ok else "for a real arm: `@realtime - rtprio 80` in /etc/security/limits.d, and join that group",
-        required=False,
     )  # fmt: skip
 
 

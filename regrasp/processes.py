@@ -93,7 +93,7 @@ def _arm(given: Bringup) -> Process:
 def _camera(given: Bringup) -> Process:
     return Process(
         name="camera", purpose="pictures to topics and to the runtime's shared memory",
-        module="bridge.ros.camera_node", parameters={"source": control_url(given)},
+        module="bridge.ros.camera_node", parameters={"source": control_url(given), "ring_prefix": ring_prefix(given)},
         after=_with_twin(given), stop_rank=2,
     )  # fmt: skip
 

@@ -7,7 +7,6 @@ import socket
 import pytest
 
 from regrasp.doctor import (
-    Check,
     check_disk,
     check_endpoint,
     check_lock,
@@ -16,9 +15,8 @@ from regrasp.doctor import (
     check_python,
     check_rendering,
     checks,
-    exit_code,
-    format_checks,
 )
+from regrasp.doctor_check import Check, exit_code, format_checks
 
 
 @pytest.fixture
