@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from struct import error as too_short
 
 from core.errors import ContractError
-from sim.twin.desk import OK, Answer, Desk, Handler, status
+from sim.twin.desk import Answer, Desk, Handler, status
 from sim.twin.registers_common import COMMON
 from sim.twin.registers_force import FORCE
 from sim.twin.registers_kinematics import KINEMATICS
@@ -35,12 +35,16 @@ def answer(desk: Desk, fun: int, params: bytes) -> tuple[int, Answer]:
     """
     handler = REGISTERS.get(fun)
     if handler is None or not desk.identity.knows(fun):
-        desk.box.warn(UNKNOWN)
-        return status(desk.box.now()), OK
+        return _refused(desk, UNKNOWN)
     before = desk.box.now() if fun in RESETS else None
     try:
         result = handler(desk, params)
     except (ContractError, too_short):
-        desk.box.warn(BAD_PARAMETER)
-        return status(desk.box.now(), invalid=True), Answer(bytes(28))
+        return _refused(desk, BAD_PARAMETER)
     return status(before or desk.box.now(), invalid=result.invalid), result
+
+
+def _refused(desk: Desk, warning: int) -> tuple[int, Answer]:
+    """Zeros go with it, as a client that reads numbers needs them to see the status."""
+    desk.box.warn(warning)
+    return status(desk.box.now(), invalid=True), Answer(bytes(28))
