@@ -168,13 +168,13 @@ class JointWall:
             return acc
         clipped[bad[:, None], CHECKED] |= broken[bad]
         trials = stop[bad] + BLENDS[:, None, None] * (acc - stop)[bad]
-        again = (len(BLENDS), 1)
         pos, vel = np.tile(self._pos[bad], (len(BLENDS), 1)), np.tile(self._vel[bad], (len(BLENDS), 1))
-        worse = self._broken(pos, vel, trials.reshape(-1, acc.shape[1])).any(axis=-1)
-        fits = np.asarray(~worse, dtype=np.bool_).reshape(len(BLENDS), len(bad))
-        first = np.argmax(fits, axis=0)
+        worse = np.asarray(self._broken(pos, vel, trials.reshape(-1, acc.shape[1])).any(axis=-1))
+        fits = ~np.atleast_2d(worse.reshape(len(BLENDS), len(bad)))
         chosen = acc.copy()
-        chosen[bad] = np.where(fits.any(axis=0)[:, None], trials[first, np.arange(len(bad))], stop[bad])
+        chosen[bad] = stop[bad]
+        for trial, fit in zip(trials[::-1], fits[::-1], strict=True):
+            chosen[bad[fit]] = trial[fit]
         return chosen
 
     def _broken(self, here: Floats, vel: Floats, acc: Floats) -> Bools:
