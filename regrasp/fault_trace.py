@@ -37,28 +37,28 @@ def reaction(trace: TwinTrace, t_ns: int) -> Stop:
         t_ns: The instant [ns].
     """
     after = trace.t_ns >= t_ns
-    t_s = (trace.t_ns - t_ns) * 1e-9
+    t_s = np.asarray((trace.t_ns - t_ns) * 1e-9, dtype=np.float64)
     moving = _moving(t_s, trace.joint_pos)
     commanded = _moving(t_s, trace.joint_target)
     rest = _rest_begins(t_s, moving, after)
     return Stop(
         hold_s=rest,
         target_held_s=_rest_begins(t_s, commanded, after),
-        jump_deg=max(jump_deg(trace.t_ns, trace.joint_pos), jump_deg(trace.t_ns, trace.joint_target)),
+        jump_deg=max(jump_deg(t_s, trace.joint_pos), jump_deg(t_s, trace.joint_target)),
         resumed_s=None if rest is None else _next_motion(t_s, moving, rest),
     )
 
 
-def jump_deg(t_ns: Floats, joints: Floats) -> float:
+def jump_deg(t_s: Floats, joints: Floats) -> float:
     """Returns the largest change of any joint within one beat [degrees].
 
     Args:
-        t_ns: Shape (T,) [ns].
+        t_s: Shape (T,) [s].
         joints: Shape (T, J) [rad].
     """
     if len(joints) < 3:
         return 0.0
-    step = max(1, round(WINDOW_S * 1e9 / float(np.median(np.diff(t_ns)))))
+    step = max(1, round(WINDOW_S / float(np.median(np.diff(t_s)))))
     return float(np.degrees(np.abs(joints[step:] - joints[:-step]).max()))
 
 
