@@ -1,7 +1,7 @@
 """All that decides how a loop behaves, as one value, and the loop built from it. Called by `regrasp` and by replay."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.errors import unknown_name
 from core.probe import ProbeWeights
@@ -16,6 +16,7 @@ from runtime.guard import Guard
 from runtime.loop import Loop, Ports
 from runtime.recover.recovery import Recovery
 from runtime.recover.skills import Skill, SkillBank
+from runtime.shadow import RunMode, ShadowRobot
 from runtime.watch.panel import Panel, Watch
 from runtime.watch.slow import Slowdown
 from runtime.watch.standard import standard_watches
@@ -37,6 +38,8 @@ class LoopPlan:
     """Skills that may be used, in order of preference."""
     probe: ProbeWeights | None = None
     """The embedded probe as detector, None when there is none."""
+    mode: RunMode = RunMode.DRIVE
+    """Whether commands reach the arm; when they do not, detectors that compare command and motion are left out."""
 
 
 def build_loop(plan: LoopPlan, ports: Ports, watches: Sequence[Watch] = ()) -> Loop:
@@ -44,7 +47,7 @@ def build_loop(plan: LoopPlan, ports: Ports, watches: Sequence[Watch] = ()) -> L
 
     Args:
         plan: How it behaves.
-        ports: What it is connected to.
+        ports: What it is connected to; in every mode but DRIVE the robot is read and never told anything.
         watches: Detectors besides the standard ones; a replay must be given the same.
 
     Raises:
@@ -52,7 +55,9 @@ def build_loop(plan: LoopPlan, ports: Ports, watches: Sequence[Watch] = ()) -> L
         ArtifactError: The probe was trained on another feature layout.
     """
     config = plan.config
-    standard = standard_watches(config, plan.space, plan.roles, plan.cameras, plan.probe)
+    if not plan.mode.sends and not isinstance(ports.robot, ShadowRobot):
+        ports = replace(ports, robot=ShadowRobot(ports.robot, plan.space))
+    standard = standard_watches(config, plan.space, plan.roles, plan.cameras, plan.probe, drives=plan.mode.sends)
     return Loop(
         ports=ports,
         space=plan.space,

@@ -25,6 +25,8 @@ def standard_watches(
     roles: SceneRoles,
     cameras: tuple[str, ...],
     probe: ProbeWeights | None,
+    *,
+    drives: bool = True,
 ) -> tuple[Watch, ...]:
     """Returns the standard detectors with their debouncing, most specific first.
 
@@ -34,6 +36,7 @@ def standard_watches(
         roles: Who is who in this episode.
         cameras: Cameras that must deliver.
         probe: The embedded probe, None when there is none.
+        drives: Whether commands reach the arm; if not, whatever compares them with its motion is left out.
     """
     limits, table = config.watch, config.guard.table_height_m
     watches = [
@@ -41,11 +44,14 @@ def standard_watches(
         Watch(name="freshness", detector=Freshness(cameras, limits), need=2, window=3, phases=_ACTIVE),
         Watch(name="refused", detector=RefusedChunk(space, config.chunk_slack), phases=_POLICY),
         Watch(name="grasp", detector=GraspLost(roles, config.hand, limits, table_height_m=table), need=2, window=3),
-        Watch(name="tracking", detector=TrackingError(space, limits), need=3, window=4),
-        Watch(name="stall", detector=Stall(space, limits)),
         Watch(name="reversal", detector=Reversal(space, limits)),
     ]
-    if probe is not None:
+    if drives:
+        watches += [
+            Watch(name="tracking", detector=TrackingError(space, limits), need=3, window=4),
+            Watch(name="stall", detector=Stall(space, limits)),
+        ]
+    if drives and probe is not None:
         detector = ProbeDetector(probe, roles)
         watches.append(Watch(name="probe", detector=detector, need=limits.probe_need, window=limits.probe_window))
     return tuple(watches)

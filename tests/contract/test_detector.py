@@ -15,6 +15,7 @@ from runtime.config import HandRules, WatchLimits
 from runtime.episode import run_episode
 from runtime.record.codec import dumps
 from runtime.rehearsal import ROLES, rehearsal
+from runtime.watch.fault import ControllerFault
 from runtime.watch.features import FIXED, LAYOUT
 from runtime.watch.freshness import Freshness
 from runtime.watch.grasp import GraspLost
@@ -27,7 +28,7 @@ from runtime.watch.tracking import TrackingError
 LIMITS = WatchLimits()
 TOUCHY = WatchLimits(
     robot_age_s=1e-9, image_age_s=1e-9, tracking_error_m=1e-9, tracking_lag_s=0.0, stall_s=0.1, stall_m=10.0,
-    reversals=1, reversal_step_m=1e-9, lost_m=1e-9,
+    reversals=1, reversal_step_m=1e-9, lost_m=1e-9, fault_s=1e-9,
 )  # fmt: skip
 
 
@@ -41,6 +42,7 @@ def probe(threshold: float) -> ProbeWeights:
 
 
 MAKERS: dict[str, Callable[[WatchLimits], Detector]] = {
+    "fault": ControllerFault,
     "freshness": lambda limits: Freshness(("front",), limits),
     "grasp": lambda limits: GraspLost(ROLES, HandRules(), limits),
     "probe": lambda limits: ProbeDetector(probe(0.0 if limits is TOUCHY else 0.9), ROLES),
@@ -104,12 +106,12 @@ def test_reset_forgets_the_past(name: str, lived: list[Step]) -> None:
 
 
 def troubled(steps: list[Step]) -> list[Step]:
-    """The same episode read 10 ms late, by a hand that grips the target far away, with a trembling command."""
+    """The same episode read 10 ms late, by a hand that grips the target far away, trembling; the arm is in fault."""
     return [_troubled(step) for step in steps]
 
 
 def _troubled(step: Step) -> Step:
     moved = np.array([0.02 * (-1) ** step.index, 0, 0, 0, 0, 0, 0.0])
-    obs = replace(step.observation, gripper_command=0.0, gripper_opening=0.4)
+    obs = replace(step.observation, gripper_command=0.0, gripper_opening=0.4, fault="C31")
     arrived = replace(step.arrived, now_ns=step.arrived.now_ns + 10_000_000, sent=moved)
     return replace(step, observation=obs, arrived=arrived, commanded=moved)

@@ -8,8 +8,9 @@ import pytest
 from core.clock import ManualClock
 from core.errors import ContractError, DeviceNotConnected
 from core.fakes import FakeRobot
-from core.ports import Robot
+from core.ports import Robot, Stream
 from core.robots import EE_DELTA
+from runtime.shadow import ShadowRobot
 from sim.robot import SimRobot
 from sim.tasks.fruit_on_plate import FruitOnPlate
 from sim.world import BatchWorld
@@ -108,3 +109,25 @@ def test_holding_is_allowed_at_any_time_and_stops_the_arm(build: Build) -> None:
 def test_a_simulated_robot_needs_exactly_one_world() -> None:
     with pytest.raises(ContractError, match="n = 2"):
         SimRobot(BatchWorld(FruitOnPlate(), 2), ManualClock())
+
+
+def test_a_shadow_reads_as_its_robot_does_and_never_sends(build: Build) -> None:
+    clock = ManualClock(5_000)
+    robot = build(clock)
+    shadow, rush = ShadowRobot(robot), np.array([0.02, 0.02, 0.0, 0.0, 0.0, 0.1, 0.0])
+    assert isinstance(shadow, Robot)
+    assert isinstance(shadow, Stream)
+    with pytest.raises(DeviceNotConnected):
+        shadow.read()
+    with shadow:
+        start = robot.read()
+        for _ in range(5):
+            assert shadow.send(rush).tolist() == EE_DELTA.still(1.0).tolist()
+            shadow.emit(late=False)
+            shadow.hold()
+        seen = shadow.read()
+    assert clock.now_ns() == 5_000
+    assert seen.tcp_pos_in_base.tolist() == start.tcp_pos_in_base.tolist()
+    assert (seen.gripper_command, seen.instruction) == (1.0, start.instruction)
+    with pytest.raises(DeviceNotConnected):
+        shadow.read()
