@@ -8,6 +8,8 @@ from pathlib import Path
 from setuptools import Distribution, setup
 
 ROOT = Path(__file__).parent
+COLCON_LINKS = ["pyproject.toml", "README.md"]
+"""`colcon build --symlink-install` builds in a folder of its own, in which only data files are linked besides code."""
 
 
 class RosDistribution(Distribution):
@@ -46,7 +48,7 @@ setup(
     zip_safe=False,
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/runtime"]),
-        ("share/runtime", ["package.xml"]),
+        ("share/runtime", ["package.xml", *COLCON_LINKS]),
         ("share/runtime/launch", files("launch/*.launch.py", "launch/*.yaml")),
         ("share/runtime/config", files("config/*")),
         ("lib/runtime", files("ros_bin/*")),

@@ -52,13 +52,13 @@ def find_models(given: Path | None) -> Models:
     Raises:
         ConfigError: None of them exists.
     """
-    installed = Path(sys.prefix) / "share" / "regrasp" / "models"
-    places = [given] if given else [CHECKOUT_MODELS, installed]
+    roots = [Path(sys.prefix), *Path(__file__).resolve().parents]  # a virtual environment's, or a colcon workspace's
+    places = [given] if given else [CHECKOUT_MODELS, *(root / "share" / "regrasp" / "models" for root in roots)]
     for place in places:
         if place.is_dir():
             return Models(root=place)
     raise ConfigError(
-        f"no models folder at {', '.join(map(str, places))}; pass --models DIR or train with `make train`"
+        f"no models folder at {', '.join(map(str, places[:2]))}; pass --models DIR or train with `make train`"
     )
 
 
