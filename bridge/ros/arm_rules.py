@@ -62,6 +62,11 @@ class Follower:
         return self._following
 
     @property
+    def blocked(self) -> bool:
+        """Whether commands are ignored until `release`."""
+        return self._blocked
+
+    @property
     def command(self) -> ArmCommand | None:
         """The newest command, None when there is none to follow."""
         return self._command

@@ -214,10 +214,14 @@ class ArmWork:
             return None
 
     def _described(self, state: ArmState | None) -> ArmStatus:
-        """Returns the arm's status with why it rests; STOPPED also when the stop line proved it first."""
+        """Returns the arm's status with why it rests.
+
+        It is IDLE while commands are ignored until `arm/rearm`, and STOPPED as soon as the stop line proved it.
+        """
         status = _OFFLINE if state is None else state.status
         rests = {} if self._follower.following else {"hold": self._follower.reason}
-        mode = ArmMode.STOPPED if self._ear.proven and state is not None else status.mode
+        mode = ArmMode.IDLE if status.mode is ArmMode.READY and self._follower.blocked else status.mode
+        mode = ArmMode.STOPPED if self._ear.proven and state is not None else mode
         fault = "emergency stop, not confirmed yet" if self._ear.asked and not self._ear.proven else status.fault
         return replace(status, mode=mode, fault=fault, details={**status.details, **rests})
 
