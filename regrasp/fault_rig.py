@@ -1,0 +1,201 @@
+"""A whole running robot to break: the real graph around the twin, brought into motion, broken, looked at, mended.
+
+Used by the fault bench and its tests. The policy is `sway`, a small figure, so that the arm moves all the time.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from bridge.ros.client import RobotClient
+from bridge.ros.environment import find_profile, node_environment
+from bridge.twin_control import TwinControl
+from core.arm import ArmMode
+from core.errors import DeviceError, DeviceTimeout
+from regrasp.bringup import Process
+from regrasp.fault_trace import STILL_RAD_S
+from regrasp.graph import Graph
+from regrasp.processes import Bringup, table
+from runtime.record.reader import read_episode
+
+SETTLE_S = 60.0
+"""Longest wait for a graph to come up [s]."""
+MOVING_S = 0.3
+"""The arm moves when it did so for this long [s]."""
+EPISODE_S = 20.0
+"""An episode of the bench is begun anew before it lasts this long [s]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RigConfig:
+    """Which robot is broken."""
+
+    bringup: Bringup
+    lie: str = ""
+    """How the policy lies from its third second on, "" when it is honest."""
+    skills: bool = False
+    """Whether probe and skills are loaded: only with the trained policy."""
+    environment: Mapping[str, str] | None = None
+    """Further variables of every process."""
+
+
+class Rig:
+    """A robot up and running, as a context manager.
+
+    Args:
+        config: Which one.
+        say: Told what happens.
+    """
+
+    def __init__(self, config: RigConfig, say: Callable[[str], None]) -> None:
+        self._config, self._say = config, say
+        self._episodes = 0
+        self.began_s = 0.0
+        """When the present episode began, monotonic [s]."""
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        given = self._config.bringup
+        logs = given.out / "logs"
+        environment = node_environment(
+            {**os.environ, **(self._config.environment or {})}, profile=find_profile(), log_dir=logs / "ros",
+            domain=given.domain,
+        )  # fmt: skip
+        processes = tuple(self._changed(process) for process in table(given))
+        try:
+            self.graph = self._open.enter_context(
+                Graph(processes, namespace=given.namespace, environment=environment, logs=logs, say=self._say)
+            )
+            self.graph.start()
+            with _environment(environment):
+                self.robot = self._open.enter_context(RobotClient(given.namespace, "bench"))
+            self.twin = self._open.enter_context(TwinControl(given.control_port))
+            self.robot.wait("the runtime to take orders", lambda: self.runtime() == "idle", SETTLE_S)
+        except BaseException:
+            self._open.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._open.close()
+
+    def runtime(self) -> str:
+        """Returns what the runtime is doing, "" before it said so."""
+        return self.robot.facts("episode_status").get("state", "")
+
+    def phase(self) -> str:
+        """Returns the loop's phase, "" before it said so."""
+        return self.robot.facts("recovery_status").get("phase", "")
+
+    def move(self) -> None:
+        """Brings the arm into motion: an episode runs and no joint is at rest for long.
+
+        Raises:
+            RegraspError: It does not move in time.
+        """
+        fresh = self.runtime() == "running" and time.monotonic() - self.began_s < EPISODE_S / 2
+        if not fresh or self.phase() in ("holding", "stopped"):
+            self.begin()
+        self.robot.wait("the arm to move", self._moves, 15.0)
+
+    def begin(self, injected: str | None = None, seed: int = 31_000) -> None:
+        """Begins an episode as a person would: clears the arm, lays out the scene, starts."""
+        if self.runtime() == "running":
+            self.robot.ask("runtime/cancel")
+            self.robot.wait("the runtime to be idle", lambda: self.runtime() == "idle", 10.0)
+        self.mend_arm()
+        scene = self.twin.reset(seed, injected)
+        self.robot.ask("arm/rearm")
+        self._episodes += 1
+        self.robot.set("runtime", {
+            "instruction": scene.instruction, "episode": self.episode, "seed": seed,
+            "injected": injected or "", "recover": self._config.skills,
+        })  # fmt: skip
+        self._start()
+        self.began_s = time.monotonic()
+
+    @property
+    def episode(self) -> str:
+        """Name of the present episode."""
+        return f"fault-{self._episodes:03d}"
+
+    def mend_arm(self) -> None:
+        """Does what a person does at the arm until it is ready: waits for the link, releases, clears, arms.
+
+        Raises:
+            DeviceTimeout: It is not ready in time.
+        """
+        until = time.monotonic() + 20.0
+        while (arm := self.robot.arm()) is None or arm.mode is not ArmMode.READY:
+            if time.monotonic() > until:
+                raise DeviceTimeout(f"the arm is still {arm}", device="bench", remedy="read the arm node's log")
+            self.robot.spin(0.1)
+            if arm is not None and arm.mode in _WAYS:
+                self.robot.call(_WAYS[arm.mode])
+
+    def finish(self) -> int:
+        """Ends the present episode and returns how many committed steps its recording lacks."""
+        if self.runtime() == "running":
+            self.robot.ask("runtime/cancel")
+        self.robot.wait("the runtime to be idle", lambda: self.runtime() == "idle", 10.0)
+        facts = self.robot.facts("episode_status")
+        file = Path(facts.get("file", "") or self.recording())
+        return int(facts.get("steps", "0")) - len(read_episode(file).steps)
+
+    def recording(self) -> Path:
+        """Returns where the present episode is recorded."""
+        return self._config.bringup.out / "episodes" / f"{self.episode}.mcap"
+
+    def _start(self) -> None:
+        """Starts, giving the cameras the time to deliver again."""
+        until = time.monotonic() + 10.0
+        while True:
+            done, said = self.robot.call("runtime/start")
+            if done:
+                break
+            if time.monotonic() > until:
+                raise DeviceError(f"runtime/start: {said}", device="bench", remedy="read the runtime's log")
+            self.robot.spin(0.2)
+        self.robot.wait("the episode to begin", lambda: self.runtime() == "running", 5.0)
+
+    def _moves(self) -> bool:
+        self.robot.spin(MOVING_S)
+        trace = self.twin.trace(time.monotonic_ns() - round(MOVING_S * 1e9))
+        if len(trace.t_ns) < 10:
+            return False
+        span_s = float(trace.t_ns[-1] - trace.t_ns[0]) * 1e-9
+        return bool(np.abs(trace.joint_pos[-1] - trace.joint_pos[0]).max() / span_s > STILL_RAD_S)
+
+    def _changed(self, process: Process) -> Process:
+        if process.name == "runtime":
+            return replace(process, parameters={**(process.parameters or {}), "skills": self._config.skills})
+        if process.name == "policy_server" and self._config.lie:
+            return replace(process, arguments=(*process.arguments, "--lie", self._config.lie, "--after", "3"))
+        return process
+
+
+_WAYS = {ArmMode.STOPPED: "arm/reset_e_stop", ArmMode.FAULT: "arm/clear_fault", ArmMode.IDLE: "arm/rearm"}
+"""What a person asks for, by what the arm is."""
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Gives this process the graph's ROS settings while its own node is made; the middleware reads them then."""
+    ours = {name: value for name, value in variables.items() if name.startswith(("ROS_", "FAST"))}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
