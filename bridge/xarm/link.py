@@ -17,6 +17,7 @@ from typing import Literal, Self, TypeVar
 
 import numpy as np
 from xarm.core.utils.log import logger as sdk_log
+from xarm.core.utils.log import origin_logger as sdk_print
 from xarm.wrapper import XArmAPI
 
 from bridge.xarm import units
@@ -77,11 +78,10 @@ class Line:
         """The newest report, None before the first."""
         self.received = threading.Event()
         """Set by every report."""
-        self.worst_s = 0.0
-        """Longest call so far [s]."""
 
     def __enter__(self) -> Self:
         sdk_log.setLevel(logging.CRITICAL)
+        sdk_print.setLevel(logging.CRITICAL)
         attempts = self._config.connect_attempts
         for attempt in range(attempts):
             try:
@@ -119,7 +119,6 @@ class Line:
         began = time.perf_counter()
         said = answer()
         took = time.perf_counter() - began
-        self.worst_s = max(self.worst_s, took)
         code = said if isinstance(said, int) else int(said[0])
         if code not in fine:
             raise self._error(what, code)
@@ -131,9 +130,7 @@ class Line:
         Raises:
             DeviceError: The SDK's code is not 0.
         """
-        began = time.perf_counter()
         code, value = answer()
-        self.worst_s = max(self.worst_s, time.perf_counter() - began)
         if code != 0:
             raise self._error(what, code)
         return value

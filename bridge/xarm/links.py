@@ -76,4 +76,4 @@ class Links:
     def details(self) -> dict[str, str]:
         """Returns how the link is, for people, by name with unit."""
         gripper = self.side.reading.gripper_trouble or ("answers" if self._config.gripper else "none")
-        return {"slowest call [ms]": f"{self.main.worst_s * 1e3:.1f}", "gripper": gripper}
+        return {"gripper": gripper}

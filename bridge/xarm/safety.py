@@ -64,7 +64,7 @@ def read_safety(config: XArmConfig) -> BoxSafety:
         line.fresh(_REPORT_S)
         line.fresh(_REPORT_S)
         weight, centre = line.api.tcp_load
-        offset, sensitivity = line.api.position_offset, int(line.api.collision_sensitivity)
+        offset, sensitivity = line.api.tcp_offset, int(line.api.collision_sensitivity)
     on, corners, tcp_mm_s, joint_rad_s, _, fence = reduced[:6]
     low, high = units.metres(corners[1::2]), units.metres(corners[0::2])
     at, turned = units.metres(offset[:3]), offset[3:]

@@ -34,6 +34,7 @@ class Streamer:
         self._links: Links | None = None
         self._sent_ns = 0
         self._clipped: tuple[str, ...] = ()
+        self._slowest_s = 0.0
         self.lock = threading.RLock()
         """Held during every call on the main line."""
         self.holding = False
@@ -48,7 +49,7 @@ class Streamer:
 
     def use(self, links: Links) -> None:
         """Streams to `links` from now on; nothing is sent before `restart`."""
-        self._links, self.stalls, self._clipped = links, 0, ()
+        self._links, self.stalls, self._clipped, self._slowest_s = links, 0, (), 0.0
 
     def restart(self) -> None:
         """Starts at rest at the pose that is measured now, and sends it as the first point.
@@ -89,7 +90,7 @@ class Streamer:
 
     def details(self) -> dict[str, str]:
         """Returns what the wall did last, for people."""
-        return {"wall": " ".join(self._clipped) or "free"}
+        return {"wall": " ".join(self._clipped) or "free", "slowest point [ms]": f"{self._slowest_s * 1e3:.1f}"}
 
     def _send(self, point: Floats) -> None:
         main, config = self._require_links().main, self._config
@@ -107,6 +108,7 @@ class Streamer:
             self.stalls += 1
             raise
         self.stalls += took_s > config.stall_s
+        self._slowest_s = max(self._slowest_s, took_s)
         self._sent_ns = time.monotonic_ns()
 
     def _early(self) -> bool:
