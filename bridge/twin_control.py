@@ -99,7 +99,7 @@ class TwinControl:
         injected_at = now["injected_at"]
         return TwinTruth(
             t_ns=int(now["t_ns"]), time_s=float(now["time_s"]), mode=int(now["mode"]), state=int(now["state"]),
-            error=int(now["error"]), joint_pos=np.array(now["joint_pos"]), success=bool(now["success"]),
+            error=int(now["error"]), joint_pos=np.array(now["joints"]), success=bool(now["success"]),
             q_score=float(now["q_score"]), instruction=str(now["instruction"]),
             injected_at_s=None if injected_at is None else float(injected_at), physics_reset=bool(now["physics_reset"]),
         )  # fmt: skip

@@ -30,6 +30,7 @@ from runtime.recover.done import TaskDone
 from runtime.recover.fallback import FallbackDiagnoser
 from runtime.recover.probe_diagnoser import ProbeDiagnoser
 from runtime.recover.prompt import Allowed
+from runtime.shadow import RunMode
 from runtime.stages import timed_ports
 from sim.cameras import CAMERA_NAMES
 from sim.robot import SPEC
@@ -73,6 +74,7 @@ class Brain:
         watching: Probe and skills; None for the base policy alone.
         chat: Vision-language model to ask first, open; None: the embedded probe diagnoses.
         chat_deadline_s: How long it may take before the probe is believed instead [s].
+        mode: What a run may do with the arm.
     """
 
     def __init__(
@@ -84,9 +86,10 @@ class Brain:
         *,
         chat: OpenAiChat | None = None,
         chat_deadline_s: float = 20.0,
+        mode: RunMode = RunMode.DRIVE,
     ) -> None:
         self._info, self._runtime, self._bundle, self._watching = info, runtime, bundle, watching
-        self._chat, self._chat_deadline_s = chat, chat_deadline_s
+        self._chat, self._chat_deadline_s, self._mode = chat, chat_deadline_s, mode
         self._model: VlmDiagnoser | None = None
 
     def plan(self, roles: SceneRoles, *, recover: bool) -> LoopPlan:
@@ -101,7 +104,7 @@ class Brain:
         return LoopPlan(
             config=runtime, task=self._info.name, roles=roles, robot=SPEC, space=EE_DELTA, cameras=CAMERA_NAMES,
             cards=() if watching is None else tuple(s.card for s in watching.skills),
-            probe=None if watching is None else watching.probe,
+            probe=None if watching is None else watching.probe, mode=self._mode,
         )  # fmt: skip
 
     def loop(self, roles: SceneRoles, outside: Outside, *, recover: bool) -> Loop:

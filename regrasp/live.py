@@ -36,7 +36,7 @@ from runtime.config import BeatConfig, RuntimeConfig
 from runtime.episode import EpisodeEnd, run_beats
 from runtime.record.codec import dumps
 from runtime.record.replay import config_hash
-from runtime.shadow import ShadowRobot
+from runtime.shadow import MuteArm, RunMode, ShadowRobot
 from sim.cameras import CAMERA_NAMES, calibration_bundle
 from sim.robot import SPEC
 
@@ -123,14 +123,14 @@ class Live:
         policy: Open.
         clock: The monotonic clock.
         realtime: What the system granted, for cadence reports.
-        mode: "drive", "shadow" or "readonly"; only "drive" sends anything.
+        mode: What may be done with the arm; only DRIVE sends anything.
         recorder: Socket of the recorder process; "" records nothing.
         out: Folder of recordings and cadence reports.
     """
 
     def __init__(
         self, cell: Cell, arm: JointArm, policy: RemotePolicy, clock: Clock, *,
-        realtime: RealtimeReport, mode: str, recorder: str, out: Path,
+        realtime: RealtimeReport, mode: RunMode, recorder: str, out: Path,
     ) -> None:  # fmt: skip
         self._cell, self._arm, self._policy, self._clock = cell, arm, policy, clock
         self._mode, self._recorder, self._out = mode, recorder, out
@@ -151,7 +151,7 @@ class Live:
         watching = self._cell.watching(self._policy.policy_id)
         self._brain = Brain(
             self._cell.info, self._cell.runtime, self._cell.bundle, watching,
-            chat=chat, chat_deadline_s=config.vlm_deadline_s,
+            chat=chat, chat_deadline_s=config.vlm_deadline_s, mode=self._mode,
         )  # fmt: skip
         return self
 
@@ -237,10 +237,12 @@ class Live:
 
     @contextmanager
     def _robot(self, order: EpisodeOrder) -> Iterator[StreamRobot | ShadowRobot]:
+        sends = self._mode.sends
         real = StreamRobot(
-            self._arm, self._images, self._clock, instruction=order.instruction, beats=self._beat.ticks_every
+            self._arm if sends else MuteArm(self._arm), self._images, self._clock,
+            instruction=order.instruction, beats=self._beat.ticks_every,
         )  # fmt: skip
-        with ShadowRobot(real) if self._mode != "drive" else real as robot:
+        with real if sends else ShadowRobot(real) as robot:
             yield robot
 
     @contextmanager

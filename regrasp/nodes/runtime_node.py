@@ -57,7 +57,7 @@ class RuntimeNodeConfig:
     out: str = parameter("out/up", says="Folder of recordings and cadence reports.")
     ring_prefix: str = parameter("regrasp", says="Rings of images are named PREFIX-CAMERA.")
     camera_px: int = parameter(192, says="Width and height of the images [px].", low=16, high=1024)
-    mode: str = parameter("drive", says="Whether actions are sent.", choices=("drive", "shadow", "readonly"))
+    mode: str = parameter("drive", says="Whether actions are sent.", choices=tuple(RunMode))
     skills: bool = parameter(True, says="Whether probe and skills are loaded; without them a failure ends in HOLDING.")
     vlm: str = parameter("", says="Root of an OpenAI-compatible endpoint that names failures; the probe when empty.")
     vlm_model: str = parameter("", says="Model to ask there.")
@@ -92,7 +92,7 @@ class RuntimeNode:
         for name, command in (("hold", OperatorCommand.HOLD), ("resume", OperatorCommand.RESUME),
                               ("reset", OperatorCommand.RESET)):  # fmt: skip
             shell.create_service(Trigger, f"~/{name}", self._ask(command))
-        self._arm = RosArm(shell, self._serve)
+        self._arm = RosArm(shell)
         self._linked = False
         self._loop_status = LoopStatus(shell)
         self._heard_instruction = ""
@@ -108,7 +108,7 @@ class RuntimeNode:
         ))  # fmt: skip
         policy = self._open.enter_context(RemotePolicy(RemotePolicyConfig(endpoint=given.policy)))
         self._live = self._open.enter_context(Live(
-            cell, self._arm, policy, MonotonicClock(), realtime=self._realtime, mode=given.mode,
+            cell, self._arm, policy, MonotonicClock(), realtime=self._realtime, mode=RunMode(given.mode),
             recorder=given.recorder, out=Path(given.out),
         ))  # fmt: skip
 
@@ -213,7 +213,7 @@ class RuntimeNode:
         age_s = (time.monotonic_ns() - state.t_ns) * 1e-9
         if age_s > STALE_ARM_S:
             return f"the arm was last heard {age_s:.1f} s ago; is its node alive?"
-        if self._config.mode == "drive" and state.status.mode not in (ArmMode.READY, ArmMode.IDLE):
+        if RunMode(self._config.mode).sends and state.status.mode not in (ArmMode.READY, ArmMode.IDLE):
             return f"the arm is {state.status.mode}: {state.status.fault or 'release its stop first'}"
         return ""
 
