@@ -4,7 +4,6 @@ The newest request wins, one is computed at a time, and heartbeats are answered 
 tell slow from dead. Only this machine can reach it. Called by `regrasp.nodes.policy_server`.
 """
 
-import fcntl
 import logging
 import os
 import secrets
@@ -33,12 +32,14 @@ from bridge.policy_wire import (
     decode_request,
     encode_reply,
 )  # fmt: skip
+from bridge.sole import sole_owner
 from bridge.worker import BlockingPolicy, Threaded
 from core.errors import BadAnswer, ConfigError, RegraspError
 from core.flow import ActionChunk
 
 log = logging.getLogger(__name__)
 
+_IPC = "ipc://"
 _QUEUE = 4
 """Messages kept for a client that does not read; more are dropped, never waited for."""
 
@@ -104,7 +105,8 @@ class PolicyServer:
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
-            opened.enter_context(_sole_server(self._endpoint))
+            if self._endpoint.startswith(_IPC):
+                opened.enter_context(sole_owner(Path(self._endpoint.removeprefix(_IPC)), "policy server"))
             self._socket = _listening(self._endpoint, opened)
             self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             opened.callback(os.close, self._wake)
@@ -221,22 +223,6 @@ def _listening(endpoint: str, opened: ExitStack) -> "zmq.Socket[bytes]":
         socket.bind(endpoint)
     except zmq.ZMQError as error:
         raise ConfigError(f"cannot serve at {endpoint}: {error}; choose a free endpoint") from error
-    if endpoint.startswith("ipc://"):
-        Path(endpoint.removeprefix("ipc://")).chmod(0o600)
+    if endpoint.startswith(_IPC):
+        Path(endpoint.removeprefix(_IPC)).chmod(0o600)
     return socket
-
-
-def _sole_server(endpoint: str) -> ExitStack:
-    """Returns what keeps a second server off an ipc path, which would silently take it over."""
-    held = ExitStack()
-    if not endpoint.startswith("ipc://"):
-        return held
-    lock = Path(endpoint.removeprefix("ipc://") + ".lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    file = held.enter_context(lock.open("w"))
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        held.close()
-        raise ConfigError(f"another policy server already serves at {endpoint}; stop it first") from error
-    return held

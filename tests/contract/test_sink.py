@@ -1,5 +1,6 @@
 """The contract of `Sink`, kept by every sink."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from core.fakes import MemorySink
 from core.flow import Step
 from core.ports import Sink
+from regrasp.nodes.recorder import Recorder, RecorderConfig
+from regrasp.remote_sink import RemoteSink
 from runtime.record.codec import dumps
 from runtime.record.reader import read_episode
 from runtime.record.writer import EpisodeWriter
@@ -31,7 +34,36 @@ def _episode(folder: Path) -> Iterator[Opened]:
         yield writer, lambda: list(read_episode(path).steps)
 
 
-SINKS: dict[str, Callable[[Path], AbstractContextManager[Opened]]] = {"memory": _memory, "episode": _episode}
+@contextmanager
+def _remote(folder: Path) -> Iterator[Opened]:
+    """A sink whose recorder turns in a thread of this process; what it took is on disk a moment later."""
+    path, done = folder / "episode.mcap", threading.Event()
+    with Recorder(RecorderConfig(socket=folder / "recorder", free_mb=0)) as recorder:
+
+        def turn() -> None:
+            while not done.is_set():
+                recorder.turn(0.05)
+
+        thread = threading.Thread(target=turn, name="recorder")
+        thread.start()
+        try:
+            with RemoteSink(folder / "recorder", path, meta_of(rehearsal().plan)) as sink:
+
+                def taken() -> list[Step]:
+                    assert sink.kept == sink.written or sink.settle(5.0)
+                    return list(read_episode(path).steps)
+
+                yield sink, taken
+        finally:
+            done.set()
+            thread.join(5.0)
+
+
+SINKS: dict[str, Callable[[Path], AbstractContextManager[Opened]]] = {
+    "memory": _memory,
+    "episode": _episode,
+    "remote": _remote,
+}
 
 
 @pytest.fixture(params=SINKS)
