@@ -18,7 +18,7 @@ from runtime.arbiter import Trust, choose, halted
 from runtime.chunking import ChunkPlayer
 from runtime.evidence import EvidenceWindow
 from runtime.guard import Guard
-from runtime.phases import HOLDS, PLANS
+from runtime.phases import HOLDS, PLANS, Input
 from runtime.recover.recovery import Recovery, Turn
 from runtime.watch.panel import Panel
 from runtime.watch.slow import Slowdown
@@ -207,7 +207,7 @@ class Loop:
     def _enter(self, step: Step, turn: Turn) -> None:
         """Does what a new phase begins with."""
         log.info("phase %s -> %s step=%d %s", step.phase, turn.phase, step.index, turn.note)
-        if turn.phase in PLANS and step.phase not in PLANS:
+        if turn.event is Input.RESUME:
             self._player.renew(step.arrived.now_ns)
         if turn.phase in HOLDS:
             self.hold()
