@@ -33,6 +33,7 @@ from core.clock import MonotonicClock
 from core.errors import DeviceError, RegraspError
 from core.flow import OperatorCommand
 from regrasp.live import Cell, CellConfig, EpisodeOrder, Live, Lived
+from runtime.shadow import RunMode
 
 log = logging.getLogger(__name__)
 
