@@ -61,9 +61,15 @@ COMMANDS = {
     "doctor": Command(
         module="regrasp.doctor_command", config="DoctorConfig", function="doctor",
         summary="check that this machine is ready, with remedies"),
+    "twin": Command(
+        module="regrasp.twin", config="TwinConfig", function="twin",
+        summary="run a simulated control box with a cell behind it, for the SDK and the whole stack"),
     "bench sim": Command(
         module="regrasp.bench", config="BenchSimConfig", function="bench_sim",
         summary="simulation steps per CPU-second and the grasp gate"),
+    "bench ipc": Command(
+        module="regrasp.bench_ipc", config="BenchIpcConfig", function="bench_ipc",
+        summary="time of an image and a state to another process: ring, ZeroMQ, ROS 2"),
     "bench loop": Command(
         module="regrasp.bench_loop", config="BenchLoopConfig", function="bench_loop",
         summary="the 100 Hz beat under load: lateness with and without real-time scheduling"),

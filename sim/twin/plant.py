@@ -67,8 +67,9 @@ class Plant:
 
     def __init__(self, task: Task) -> None:
         self._world = BatchWorld(task, 1)
-        names = ("time", "qpos", "qvel", "actuator_force", "xfrc_applied")
-        self._time, self._qpos, self._qvel, self._force, self._xfrc = (self._world.field(n)[0] for n in names)
+        names = ("qpos", "qvel", "actuator_force", "xfrc_applied")
+        self._qpos, self._qvel, self._force, self._xfrc = (self._world.field(n)[0] for n in names)
+        self._time = self._world.field("time")
         self._expected = Expected()
         self._pushes: list[Push] = []
         self._still()
