@@ -1,5 +1,6 @@
 """What the arm node says: measurements every beat, its status when it changes. Called by `bridge.ros.arm_work`."""
 
+import time
 from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -9,6 +10,9 @@ from sensor_msgs.msg import JointState
 
 from bridge.ros import messages, qos
 from core.arm import ArmState, ArmStatus
+
+_DETAILS_NS = 200_000_000
+"""Least time between two messages that differ in details alone [ns]."""
 
 
 class ArmTopics:
@@ -29,6 +33,7 @@ class ArmTopics:
         self._safety = node.create_publisher(DiagnosticStatus, "safety_status", qos.status())
         self._told_t_ns = -1
         self._told: ArmStatus | None = None
+        self._status_ns = 0
         self._told_safety: dict[str, str] | None = None
 
     def tell(self, state: ArmState) -> None:
@@ -48,10 +53,12 @@ class ArmTopics:
         self._twist.publish(messages.twist_message(stamp, state.joint_pos, state.joint_vel))
 
     def tell_status(self, status: ArmStatus) -> None:
-        """Publishes how the arm is, when that changed."""
-        if status != self._told:
-            self._told = status
-            self._status.publish(self.status_message(status))
+        """Publishes how the arm is: at once when that changed, a few times a second when only details did."""
+        now = time.monotonic_ns()
+        if status == self._told or (_gist(status) == _gist(self._told) and now - self._status_ns < _DETAILS_NS):
+            return
+        self._told, self._status_ns = status, now
+        self._status.publish(self.status_message(status))
 
     def tell_safety(self, limits: Mapping[str, str]) -> None:
         """Publishes the limits that were read back from the controller, when they changed."""
@@ -65,3 +72,10 @@ class ArmTopics:
     def status_message(self, status: ArmStatus) -> DiagnosticStatus:
         """Returns how the arm is as a message."""
         return messages.arm_status_message(status, hardware=self._hardware)
+
+
+def _gist(status: ArmStatus | None) -> tuple[object, ...]:
+    """Returns what decisions are made from."""
+    if status is None:
+        return ()
+    return status.mode, status.fault_code, status.clearing, status.attempts_left, status.details.get("hold")

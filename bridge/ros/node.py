@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 C = TypeVar("C", bound=Config)
 
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 HEARTBEAT_NS = 100_000_000
 """Time between two heartbeats [ns]."""
 DIAGNOSTICS_NS = 1_000_000_000
@@ -209,7 +210,7 @@ def opened(name: str, config: type[C], args: Sequence[str]) -> Iterator[tuple[Sh
     Raises:
         ConfigError: A parameter or argument is unknown or wrong.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     unknown = remove_ros_args(list(args))[1:]
     if unknown:
         raise ConfigError(f"arguments {unknown} are unknown; parameters are given as --ros-args -p name:=value")

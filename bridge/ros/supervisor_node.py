@@ -18,7 +18,7 @@ from std_srvs.srv import Trigger
 from bridge.realtime import enter_realtime
 from bridge.ros import messages, qos
 from bridge.ros.lifecycle_client import ManagedNode, Patience, Stage
-from bridge.ros.node import Shell, opened
+from bridge.ros.node import LOG_FORMAT, Shell, opened
 from bridge.ros.own_stop import OwnStop, StopLine
 from bridge.ros.parameters import parameter
 from bridge.xarm.config import XArmConfig
@@ -183,8 +183,9 @@ def xarm_line(ip: str) -> StopLine:
 def main() -> int:
     """Runs the process; returns its exit code."""
     realtime = enter_realtime(PRIORITY)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    log.info("%s", realtime.line())
     try:
-        log.info("%s", realtime.line())
         return run_supervisor(sys.argv, xarm_line)
     except RegraspError as error:
         print(f"supervisor: {error}", file=sys.stderr)  # noqa: T201, the process's answer
