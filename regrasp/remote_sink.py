@@ -72,6 +72,7 @@ class RemoteSink:
         self._ring: RecordRing | None = None
         self._problem: DeviceError | None = None
         self._closed: Closed | None = None
+        self._finishing = False
         self._moved_ns = self._kept = 0
         self.written = 0
         """Steps it took."""
@@ -110,7 +111,8 @@ class RemoteSink:
             ContractError: Not entered, or finished.
         """
         ring, link = self._entered()
-        self._hear(link)
+        while self._hear(link) is not None:
+            pass
         self._watch_lag(ring)
         if self._problem is not None:
             raise self._problem
@@ -173,6 +175,7 @@ class RemoteSink:
         _, link = self._entered()
         if self._closed is not None:
             raise ContractError(f"{self._path} was finished already")
+        self._finishing = True
         if self._problem is None:
             select.select([], [link], [], self._config.finish_s)
             with suppress(BlockingIOError, ConnectionError):  # what it said last, or that it is gone, is heard next
@@ -225,14 +228,16 @@ class RemoteSink:
             said = decode(data) if data else None
         except BlockingIOError:
             return None
-        except (ConnectionError, BadAnswer) as error:
+        except ConnectionError:
+            said = None
+        except BadAnswer as error:
             said = Failed(why=str(error))
-        if said is None and self._problem is None:
-            self._problem = DeviceNotConnected(f"it ended; {self._counts()}", device=_DEVICE, remedy=_GONE)
-        elif isinstance(said, Failed):
-            self._problem = DeviceFault(f"{said.why}; {self._counts()}", device=_DEVICE, remedy=_GONE)
-        elif isinstance(said, Closed):
+        if isinstance(said, Closed):
             self._closed = said
+        if isinstance(said, Failed):
+            self._problem = DeviceFault(f"{said.why}; {self._counts()}", device=_DEVICE, remedy=_GONE)
+        elif self._problem is None and (said is None or (isinstance(said, Closed) and not self._finishing)):
+            self._problem = DeviceNotConnected(f"it ended; {self._counts()}", device=_DEVICE, remedy=_GONE)
         return None if said is None else type(said)
 
     def _watch_lag(self, ring: RecordRing) -> None:
