@@ -10,6 +10,7 @@ from typing import Literal
 from core.errors import ConfigError
 from regrasp.artifacts import find_models
 from regrasp.doctor import checks
+from regrasp.doctor_arm import arm_checks
 from regrasp.doctor_check import Check, exit_code, format_checks
 from regrasp.doctor_machine import check_clock, check_realtime, check_shared_memory
 from regrasp.doctor_robot import check_box_ports, check_calibration, check_twin_ports
@@ -62,4 +63,6 @@ def robot_checks(config: DoctorConfig) -> Sequence[Check]:
         return ()
     if config.robot == "twin":
         return (check_twin_ports(config.ip or TWIN_IP, config.control_port),)
-    return (check_box_ports(config.ip), check_calibration(config.calibration, datetime.date.today()))
+    cell = check_calibration(config.calibration, datetime.date.today())
+    ports = check_box_ports(config.ip)
+    return (ports, *(arm_checks(config.ip) if ports.ok else ()), cell)

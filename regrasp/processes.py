@@ -66,7 +66,7 @@ def table(given: Bringup) -> tuple[Process, ...]:
     twin = (_twin(given),) if given.robot == "twin" else ()
     server = () if given.policy.startswith(ENDPOINT_SCHEMES) else (_policy_server(given),)
     driver = (_driver(given),) if given.episodes else ()
-    return (*twin, _arm(given), _camera(given), *server, _recorder(given), _runtime(given), _supervisor(), *driver)
+    return (*twin, _arm(given), _camera(given), *server, _recorder(given), _runtime(given), _supervisor(given), *driver)
 
 
 def _twin(given: Bringup) -> Process:
@@ -129,10 +129,10 @@ def _runtime(given: Bringup) -> Process:
     )  # fmt: skip
 
 
-def _supervisor() -> Process:
+def _supervisor(given: Bringup) -> Process:
     return Process(
         name="supervisor", purpose="brings the nodes up in order and makes the arm safe when one dies or hangs",
-        module="bridge.ros.supervisor_node", parameters={}, stop_rank=1,
+        module="bridge.ros.supervisor_node", parameters={"ip": address(given)}, stop_rank=1,
     )  # fmt: skip
 
 
