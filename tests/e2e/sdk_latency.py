@@ -59,4 +59,4 @@ if __name__ == "__main__":
         environ["HOME"] = home
         with contextlib.redirect_stdout(sys.stderr):
             figures = measure(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 500)
-        print(json.dumps(figures))
+        sys.stdout.write(json.dumps(figures) + "\n")
