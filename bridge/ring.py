@@ -180,7 +180,6 @@ class RingReader:
                 return None
             frame = self._copy(view)
             if frame is not None:
-                self._due = view.number + 1
                 return frame
         return None
 
@@ -207,7 +206,10 @@ class RingReader:
         """Returns the newest image where it lies, without a copy; None before the first."""
         ring = self._present()
         count = 0 if ring is None else ring.word(Word.COUNT)
-        return None if ring is None or count == 0 else RingView(ring, count - 1)
+        if ring is None or count == 0:
+            return None
+        self._due = count
+        return RingView(ring, count - 1)
 
     def wait(self, timeout_s: float) -> bool:
         """Sleeps until there is an image that was not returned yet; False when none came in time.
