@@ -109,8 +109,14 @@ class StreamRobot:
 
         Args:
             late: Whether this beat began too late: the arm waits then, it does not catch up.
+
+        Raises:
+            DeviceError: The arm is gone. One that is there but does not follow is told nothing.
         """
         if self._way is None:
+            return
+        if self._arm.state().status.mode is not ArmMode.READY:
+            self._way = None
             return
         if not late:
             self._way.advance(self._beats)

@@ -56,6 +56,8 @@ class CellConfig:
     """None: the simulated cell's true geometry."""
     camera_px: int
     ring_prefix: str
+    ahead_s: float
+    """Actions are played this much before their time [s]."""
     skills: bool
     """Whether probe and skills are loaded."""
     vlm: str
@@ -84,7 +86,7 @@ class Cell:
         bundle = calibration_bundle(config.camera_px) if config.calibration is None else read_bundle(config.calibration)
         return Cell(
             config=config, info=find_task(config.task).info, models=find_models(config.models), bundle=bundle,
-            runtime=RuntimeConfig(), version=code_version(),
+            runtime=RuntimeConfig(ahead_s=config.ahead_s), version=code_version(),
         )  # fmt: skip
 
     def watching(self, policy_id: str) -> Watching | None:

@@ -46,6 +46,7 @@ class ChunkPlayer:
         age_s: A chunk is not played beyond this age [s].
         slack: Share of each dim's range by which a chunk may leave the bounds; it is clipped.
         patience_s: A chunk that was asked for is waited for this long [s].
+        ahead_s: Actions are played this much before their time, for an arm that follows so much later [s].
     """
 
     def __init__(
@@ -57,11 +58,13 @@ class ChunkPlayer:
         age_s: float = 1.0,
         slack: float = 0.1,
         patience_s: float = 2.0,
+        ahead_s: float = 0.0,
     ) -> None:
         self._space, self._blend_steps, self._slack = space, blend_steps, slack
         self._dt_ns = space.dt_s * 1e9
         self._period_ns = (replan_ticks - 0.5) * self._dt_ns
         self._age_ns, self._patience_ns = age_s * 1e9, patience_s * 1e9
+        self._ahead_ns = round(ahead_s * 1e9)
         self.reset()
 
     def reset(self) -> None:
@@ -135,5 +138,5 @@ class ChunkPlayer:
     def _row(self, chunk: ActionChunk | None, t_ns: int) -> Floats | None:
         if chunk is None or t_ns - chunk.obs_t_ns > self._age_ns:
             return None
-        row = chunk.at(t_ns)
+        row = chunk.at(t_ns + self._ahead_ns)
         return None if row is None else self._space.clip(row)

@@ -94,6 +94,12 @@ class GuardLimits:
     lead_m: float = 0.06
     """Farthest the commanded position is taken to run ahead of the tool [m]; the arm's controller cuts it there."""
 
+    @property
+    def box_low(self) -> tuple[float, float, float]:
+        """Lower corner of the box, the table's clearance included, x y z [m]."""
+        x, y, z = self.workspace_low
+        return x, y, max(z, self.table_height_m + self.min_height_m)
+
     def __post_init__(self) -> None:
         if not all(low < high for low, high in zip(self.workspace_low, self.workspace_high, strict=True)):
             raise ContractError(f"workspace {self.workspace_low}..{self.workspace_high} [m] is empty")
@@ -210,6 +216,9 @@ class RuntimeConfig:
     """A new chunk is asked for every so many ticks."""
     blend_steps: int = 2
     """Ticks over which a new chunk is blended with the one before."""
+    ahead_s: float = 0.0
+    """Actions are played this much before their time: by how much later the arm follows than the one that the policy was
+    trained on, images included [s]."""
     chunk_age_s: float = 1.0
     """A chunk is not played beyond this age [s]."""
     stale_s: float = 0.10
@@ -236,10 +245,10 @@ class RuntimeConfig:
     def __post_init__(self) -> None:
         _all_above_zero(self, ("replan_ticks", "chunk_age_s", "patience_s", "slow_s", "window_s", "evidence_images"))
         _all_above_zero(self, ("stale_s", "stale_image_s"))
-        if self.blend_steps < 0 or self.chunk_slack < 0 or not 0 < self.slow_scale <= 1:
+        if self.blend_steps < 0 or self.chunk_slack < 0 or not 0 < self.slow_scale <= 1 or not 0 <= self.ahead_s <= 0.5:
             raise ContractError(
                 f"blend_steps {self.blend_steps} and chunk_slack {self.chunk_slack} must be >= 0, "
-                f"slow_scale {self.slow_scale} in (0, 1]"
+                f"slow_scale {self.slow_scale} in (0, 1], ahead_s {self.ahead_s} in [0, 0.5] s"
             )
 
 

@@ -69,6 +69,7 @@ def build_loop(plan: LoopPlan, ports: Ports, watches: Sequence[Watch] = ()) -> L
             age_s=config.chunk_age_s,
             slack=config.chunk_slack,
             patience_s=config.patience_s,
+            ahead_s=config.ahead_s,
         ),
         guard=Guard(plan.robot, plan.space, config.guard),
         panel=Panel([*standard, *watches], cooldown_s=config.watch.cooldown_s, grace_s=config.watch.grace_s),
