@@ -73,6 +73,9 @@ COMMANDS = {
     "bench loop": Command(
         module="regrasp.bench_loop", config="BenchLoopConfig", function="bench_loop",
         summary="the 100 Hz beat under load: lateness with and without real-time scheduling"),
+    "bench record": Command(
+        module="regrasp.bench_record", config="BenchRecordConfig", function="bench_record",
+        summary="record two cameras as video: frames kept and dropped, share of a core"),
     "bench estop": Command(
         module="regrasp.bench_estop", config="BenchEstopConfig", function="bench_estop",
         summary="the emergency stop: from its topic to the stopped controller, on a twin in motion"),
