@@ -8,8 +8,9 @@ import pytest
 from core.errors import ConfigError, ContractError
 from core.failures import FailureMode
 from core.robots import EE_DELTA
+from core.servo import REACH_M
 from core.worlds import DomainParams, Injection
-from sim.controller import REACH_M, latency_steps
+from sim.controller import latency_steps
 from sim.tasks.fruit_expert import FruitExpert
 from sim.tasks.fruit_on_plate import FruitOnPlate
 from sim.world import BatchWorld
