@@ -4,7 +4,9 @@ Pictures come from rings, actions from a policy server that is asked again at ev
 prints one JSON line, a `BeatRun`.
 """
 
+import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,8 +64,8 @@ class BeatRun:
     realtime: bool
     """Whether real-time scheduling was granted."""
     report: CadenceReport
-    seen_late: int
-    """Commands that a witness outside the beat saw sent too late, and that were not told to stay."""
+    unmarked: int
+    """Commands that a witness outside the beat saw sent too late, and that the report does not mark."""
     answers: int
     """Chunks the policy server delivered meanwhile."""
 
@@ -128,9 +130,22 @@ def live(config: BeatBenchConfig) -> BeatRun:
             rig.witness.late.clear()
             run_beats(rig.beat, _ticks(config, rig.config), lambda _: False)
         answers = policy.health.answered - before
+    report = rig.cadence.report()
     return BeatRun(
-        realtime=realtime.realtime, report=rig.cadence.report(), seen_late=len(rig.witness.late), answers=answers
+        realtime=realtime.realtime, report=report, unmarked=unmarked(rig.witness.late, report), answers=answers
     )
+
+
+def unmarked(seen: Sequence[int], report: CadenceReport) -> int:
+    """Returns how many of the beats whose command was seen sent late are not marked so in the report.
+
+    Args:
+        seen: Indices of the beats.
+        report: Lists the first beats it marked; those seen after the last one listed of a full list do not count.
+    """
+    marked = set(report.late_send_beats)
+    last = max(marked) if report.late_sends > len(marked) else math.inf
+    return sum(beat not in marked and beat <= last for beat in seen)
 
 
 def _as_it_is() -> RealtimeReport:
