@@ -1,5 +1,14 @@
 """Fixtures that more than one kind of test needs."""
 
+import os
+import re
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,3 +54,47 @@ def untrained_nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
         directory, build_nano(shape, 2, manifest.readout_objects, 3), tokenizer, manifest, {"README.md": "x"}
     )
     return directory
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwinProcess:
+    """A twin in a process of its own."""
+
+    ip: str
+    control_port: int
+
+
+@pytest.fixture(scope="module")
+def twin_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwinProcess]:
+    """A running twin on an address of this test process; the SDK, which a test may import, logs under a new HOME."""
+    home, pid = os.environ.get("HOME"), os.getpid()
+    os.environ["HOME"] = str(tmp_path_factory.mktemp("home"))
+    ip = f"127.{20 + pid // 250 % 200}.{1 + pid % 250}.2"
+    command = [sys.executable, "-m", "regrasp.cli", "twin", "--ip", ip, "--control-port", "0"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MUJOCO_GL": "osmesa"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as twin:
+        try:
+            yield TwinProcess(ip=ip, control_port=_await_twin(twin))
+        finally:
+            twin.terminate()
+            try:
+                twin.wait(10)
+            except subprocess.TimeoutExpired:
+                twin.kill()
+    socket.setdefaulttimeout(None)
+    if home is not None:
+        os.environ["HOME"] = home
+
+
+def _await_twin(twin: subprocess.Popen[str]) -> int:
+    """Returns the control port that the twin tells when it is ready."""
+    said, until = "", time.monotonic() + 60.0
+    while time.monotonic() < until and twin.poll() is None and twin.stdout is not None:
+        if select.select([twin.stdout], [], [], 0.1)[0]:
+            line = twin.stdout.readline()
+            said += line
+            if found := re.search(r"^ready .*control=http://127\.0\.0\.1:(\d+)", line):
+                return int(found[1])
+    pytest.fail(f"the twin did not get ready: {said}")

@@ -66,12 +66,12 @@ class Streamer:
     def follow(self, target: Floats) -> Floats:
         """Sends the next point on the way to `target` (J,) [rad] and returns it; raises `DeviceError`."""
         with self.lock:
+            reading = self._require_links().reading()
+            asked = floats("joint_target [rad]", target, reading.joint_pos.shape, finite=False)[None]
             self.holding = False
             if self._early():
                 return np.asarray(self._wall.position[0])
             self._after_pause()
-            reading = self._require_links().reading()
-            asked = floats("joint_target [rad]", target, reading.joint_pos.shape, finite=False)[None]
             wrench = reading.wrench[None] if self._config.force_sensor else None
             walled = self._wall.follow(asked, wrench=wrench, measured=reading.joint_pos[None])
             self._clipped = walled.names()

@@ -12,14 +12,13 @@ import numpy as np
 
 from bridge.xarm.braking import Rates, accelerate, approach, brake, rest_path
 from bridge.xarm.limits import NAMES, WallLimits
+from bridge.xarm.reach import tool_and_body
 from core.arrays import Bools, Floats, floats
 from core.errors import ContractError
-from core.kinematics import chain, jacobian, tcp_position
+from core.kinematics import chain, jacobian
 
 BLENDS = np.array([0.6, 0.25])
 """Shares of the wanted acceleration that are tried when the whole breaks a limit, before only braking is left."""
-BODY = (3, 4, 5, 6)
-"""Links whose origins are kept above the table: elbow, forearm, wrist, flange."""
 NOT_FINITE, WRENCH, LEAD, POSITION, VELOCITY, ACCELERATION, JERK, TCP_SPEED, SINGULARITY, WORKSPACE, TABLE = range(11)
 """Columns of `Walled.clipped`, in the order of `NAMES`."""
 CHECKED = np.array([POSITION, TCP_SPEED, WORKSPACE, TABLE])
@@ -182,10 +181,8 @@ class JointWall:
         dt = self._rates.beat_s
         vel = vel + acc * dt
         path = np.concatenate([here[None], rest_path(here + vel * dt, vel, acc, self._rates)])
-        turn, origin = chain(path.reshape(-1, path.shape[-1]))
-        shape = path.shape[:2]
-        tool = tcp_position(turn, origin).reshape(*shape, 3)
-        height = origin[BODY, :, 2].min(axis=0).reshape(shape)
+        tool, height = tool_and_body(path.reshape(-1, path.shape[-1]))
+        tool, height = tool.T.reshape(*path.shape[:2], 3), height.reshape(path.shape[:2])
         speed = np.linalg.norm(np.diff(tool, axis=0), axis=-1).max(axis=0) / dt
         (low, high), now = self._box, tool[0]
         outside = _beyond(tool[1:], np.minimum(low, now), np.maximum(high, now))

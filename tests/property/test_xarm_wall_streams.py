@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from bridge.xarm.limits import WallLimits
-from bridge.xarm.wall import BODY, JointWall
+from bridge.xarm.reach import BODY
+from bridge.xarm.wall import JointWall
 from core.kinematics import HOME_RAD, chain, tcp_position
 
 LIMITS, DT, BEATS = WallLimits(), 0.01, 50
-STREAMS, ROWS = 10_000, 500
+STREAMS, ROWS = 10_000, 250
 LOW, HIGH = np.array(LIMITS.joint_low), np.array(LIMITS.joint_high)
 BOX_LOW, BOX_HIGH = LIMITS.box_low, np.array(LIMITS.workspace_high)
 FLOOR = LIMITS.table_height_m + LIMITS.body_clearance_m

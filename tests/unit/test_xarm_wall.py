@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from bridge.xarm.limits import NAMES, WallLimits
+from bridge.xarm.reach import BODY, tool_and_body
 from bridge.xarm.wall import JointWall
 from core.errors import ContractError
-from core.kinematics import HOME_RAD, forward, ik_step
+from core.kinematics import HOME_RAD, XARM7, chain, forward, ik_step, tcp_position
 
 DT = 0.01
 LIMITS = WallLimits()
@@ -180,3 +181,11 @@ def test_one_beat_costs_a_small_part_of_it():
         wall.follow(target[None])
         took.append(time.perf_counter() - began)
     assert np.median(took) < 0.002
+
+
+def test_the_fast_chain_is_the_house_chain():
+    joints = np.random.default_rng(0).uniform(XARM7.joint_low, XARM7.joint_high, (500, 7))
+    turn, origin = chain(joints)
+    tool, lowest = tool_and_body(joints)
+    assert pytest.approx(tcp_position(turn, origin), abs=1e-12) == tool.T
+    assert lowest == pytest.approx(origin[BODY, :, 2].min(axis=0), abs=1e-12)
