@@ -14,17 +14,17 @@ from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
     ExecuteProcess,
-    LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
 )
 from launch.event_handlers import OnProcessExit, OnProcessIO
 from launch.events import Shutdown
-from launch.events.process import ProcessIO
+from launch.events.process import ProcessExited, ProcessIO
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from bridge.ros.environment import find_profile, node_environment
+from core.errors import RegraspError
 from regrasp.bringup import RESTARTS, ROS_PACKAGE, OnExit, Process, command
 from regrasp.launch_arguments import arguments, parsed
 from regrasp.processes import Bringup, logs_below, table
@@ -54,7 +54,7 @@ def robot(context: LaunchContext) -> list:
     for process, action in processes.values():
         actions += [RegisterEventHandler(handler) for handler in watched(process, action)]
         waited = [processes[name] for name in process.after]
-        actions += [waiting(action, *waited)] if waited else [action]
+        actions += waiting(action, waited) if waited else [action]
     return actions
 
 
@@ -62,27 +62,33 @@ def started(process: Process, given: Bringup, environment: dict[str, str]) -> Ex
     """Returns the action that starts one process."""
     own = {name: value for name, value in process.environment.items() if name not in environment}
     shared = {
-        "name": process.name, "output": "both", "env": {**environment, **own},
+        "output": "both", "env": {**environment, **own},
         "respawn": process.on_exit is OnExit.RESTARTS, "respawn_delay": 1.0, "respawn_max_retries": RESTARTS,
         **STOPPING,
     }  # fmt: skip
     if process.parameters is None:
-        return ExecuteProcess(cmd=command(process, given.namespace), **shared)
+        return ExecuteProcess(name=process.name, cmd=command(process, given.namespace), **shared)
     values = {name: ParameterValue(value, value_type=type(value)) for name, value in process.parameters.items()}
     return Node(
-        package=ROS_PACKAGE, executable=process.name, namespace=given.namespace, prefix=[sys.executable],
+        package=ROS_PACKAGE, executable=process.name, exec_name=process.name, namespace=given.namespace,
+        prefix=[sys.executable],  # the Python of this environment, whatever PATH begins with
         parameters=[*([str(given.params)] if given.params else []), *([values] if values else [])], **shared,
     )  # fmt: skip
 
 
 def watched(process: Process, action: ExecuteProcess) -> list[OnProcessExit]:
-    """Returns what happens when a process ends by itself."""
+    """Returns what happens when a process ends by itself; an end with an error is `ros2 launch`'s own exit code too."""
     if process.on_exit is OnExit.RESTARTS:
         return []
-    done = process.on_exit is OnExit.ENDS
-    said = f"{process.name} is done" if done else f"{process.name} ended, and nothing works without it"
-    end = [LogInfo(msg=said), EmitEvent(event=Shutdown(reason=said))]
-    return [OnProcessExit(target_action=action, on_exit=end)]
+
+    def ended(event: ProcessExited, context: LaunchContext) -> EmitEvent | None:
+        if context.is_shutdown:
+            return None
+        if process.on_exit is OnExit.ENDS and event.returncode == 0:
+            return EmitEvent(event=Shutdown(reason=f"{process.name} is done"))
+        raise RegraspError(f"{process.name} ended with code {event.returncode}, and nothing works without it")
+
+    return [OnProcessExit(target_action=action, on_exit=ended)]
 
 
 def waiting(action: ExecuteProcess, needed: list[tuple[Process, ExecuteProcess]]) -> list[RegisterEventHandler]:

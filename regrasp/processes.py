@@ -132,7 +132,8 @@ def _runtime(given: Bringup) -> Process:
 def _supervisor(given: Bringup) -> Process:
     return Process(
         name="supervisor", purpose="brings the nodes up in order and makes the arm safe when one dies or hangs",
-        module="bridge.ros.supervisor_node", parameters={"ip": address(given)}, stop_rank=1,
+        module="bridge.ros.supervisor_node", parameters={"ip": address(given)},
+        after=_with_twin(given), stop_rank=1,
     )  # fmt: skip
 
 

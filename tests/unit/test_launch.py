@@ -92,7 +92,7 @@ def test_the_launch_file_declares_every_argument(launch_file):
     declared = launch_file.generate_launch_description().get_launch_arguments()
     assert {one.name for one in declared} == {one.name for one in arguments(Bringup)}
     assert all(one.description for one in declared)
-    assert next(one for one in declared if one.name == "robot").choices == ["twin", "xarm"]
+    assert next(one for one in declared if one.name == "robot").choices == ("twin", "xarm")
 
 
 @pytest.mark.parametrize("words", [{}, {"episodes": "3"}, {"robot": "xarm", "ip": "192.168.1.5", "readonly": "true"}])
