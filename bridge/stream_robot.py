@@ -44,9 +44,11 @@ class StreamRobot:
         self._way: _Way | None = None
         self._state: ArmState | None = None
         self._gripper = 1.0
+        self._since_ns = 0
 
     def __enter__(self) -> Self:
         self._sight.reset()
+        self._since_ns = self._clock.now_ns()
         state = self._arm.state()
         if state.status.mode is ArmMode.IDLE:
             self._arm.arm()
@@ -128,7 +130,10 @@ class StreamRobot:
         self._arm.hold()
 
     def _look(self, state: ArmState) -> dict[str, Frame]:
-        return {} if self._images is None else dict(self._sight.look(self._images.newest(), state.joint_pos))
+        """Returns the pictures taken since it was entered: what was before is another scene."""
+        newest = {} if self._images is None else self._images.newest()
+        fresh = {name: frame for name, frame in newest.items() if frame.t_ns >= self._since_ns}
+        return dict(self._sight.look(fresh, state.joint_pos))
 
     def _require_entered(self) -> None:
         if not self._entered:

@@ -20,7 +20,7 @@ from calibration.bundle import bundle_hash, read_bundle
 from core.calibration import CalibrationBundle
 from core.clock import Clock
 from core.episodes import EpisodeMeta, Outcome
-from core.errors import ConfigError
+from core.errors import ConfigError, DeviceTimeout
 from core.flow import Step
 from core.ports import JointArm, Sink
 from core.robots import EE_DELTA
@@ -42,6 +42,8 @@ from sim.robot import SPEC
 
 log = logging.getLogger(__name__)
 
+SIGHT_NS = 3_000_000_000
+"""Longest wait for the first pictures of an episode [ns]."""
 CADENCE = "cadence"
 """Folder of cadence reports inside the output folder."""
 
@@ -226,6 +228,7 @@ class Live:
             robot=robot, policy=self._policy, clock=self._clock, tracker=self._brain.tracker(), operator=desk,
             sinks=sinks, cadence=self._cadence,
         )  # fmt: skip
+        self._await_sight(robot, serve)
         claims = self._brain.done(roles)
         loop = self._brain.loop(roles, outside, recover=order.recover)
         beat = Beat(
@@ -236,6 +239,17 @@ class Live:
             return claims(step) or over()
 
         return run_beats(beat, self._cell.info.episode_steps, done)
+
+    def _await_sight(self, robot: StreamRobot | ShadowRobot, serve: Callable[[int], None]) -> None:
+        """Waits until every camera has delivered a picture of this episode; before it the arm was told nothing."""
+        until_ns = self._clock.now_ns() + SIGHT_NS
+        while missing := sorted(set(CAMERA_NAMES) - set(robot.read().images)):
+            if self._clock.now_ns() > until_ns:
+                raise DeviceTimeout(
+                    f"no new picture within {SIGHT_NS * 1e-9:.0f} s", device=f"camera {', '.join(missing)}",
+                    remedy="is the camera node active? see its log",
+                )  # fmt: skip
+            serve(self._clock.now_ns() + round(self._beat.period_s * 1e9))
 
     @contextmanager
     def _robot(self, order: EpisodeOrder) -> Iterator[StreamRobot | ShadowRobot]:

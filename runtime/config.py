@@ -217,8 +217,8 @@ class RuntimeConfig:
     blend_steps: int = 2
     """Ticks over which a new chunk is blended with the one before."""
     ahead_s: float = 0.0
-    """Actions are played this much before their time: by how much later the arm follows than the one that the policy was
-    trained on, images included [s]."""
+    """How much later the arm follows than the one that policy and skills were trained on, images included [s]: actions
+    are played so much before their time, residuals are shown the arm so much later."""
     chunk_age_s: float = 1.0
     """A chunk is not played beyond this age [s]."""
     stale_s: float = 0.10

@@ -13,6 +13,7 @@ from runtime.chunking import ChunkPlayer
 from runtime.config import RuntimeConfig
 from runtime.evidence import EvidenceWindow
 from runtime.guard import Guard
+from runtime.lag import LedResidual
 from runtime.loop import Loop, Ports
 from runtime.recover.recovery import Recovery
 from runtime.recover.skills import Skill, SkillBank
@@ -91,4 +92,7 @@ def _skills(plan: LoopPlan, ports: Ports) -> SkillBank:
     for card in plan.cards:
         if card.name not in ports.residuals:
             raise unknown_name("residual of skill card", card.name, ports.residuals)
-    return SkillBank([Skill(card=card, residual=ports.residuals[card.name]) for card in plan.cards])
+    lag_s = plan.config.ahead_s
+    residuals = {c.name: ports.residuals[c.name] for c in plan.cards}
+    led = {name: LedResidual(residual, lag_s) if lag_s else residual for name, residual in residuals.items()}
+    return SkillBank([Skill(card=card, residual=led[card.name]) for card in plan.cards])

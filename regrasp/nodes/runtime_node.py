@@ -107,8 +107,8 @@ class RuntimeNode:
         cell = Cell.load(CellConfig(
             task=given.task, models=Path(given.models) if given.models else None,
             calibration=Path(given.calibration) if given.calibration else None, camera_px=given.camera_px,
-            ring_prefix=given.ring_prefix, ahead_s=given.ahead_s, skills=given.skills, vlm=given.vlm, vlm_model=given.vlm_model,
-            vlm_deadline_s=given.vlm_deadline_s,
+            ring_prefix=given.ring_prefix, ahead_s=given.ahead_s, skills=given.skills, vlm=given.vlm,
+            vlm_model=given.vlm_model, vlm_deadline_s=given.vlm_deadline_s,
         ))  # fmt: skip
         policy = self._open.enter_context(RemotePolicy(RemotePolicyConfig(endpoint=given.policy)))
         self._live = self._open.enter_context(Live(
