@@ -121,8 +121,8 @@ class RemotePolicyConfig:
     """ipc:// or tcp:// address of the server."""
     images: Packing = "raw"
     """How images travel."""
-    connect_s: float = 20.0
-    """Entering waits this long for the server [s]."""
+    connect_s: float = 60.0
+    """Entering waits this long for the server [s]: one that loads weights on a busy machine takes its time."""
     deadline_s: float = 0.8
     """A request that was not answered by then is given up [s]."""
     silence_s: float = 1.0
