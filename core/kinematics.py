@@ -110,7 +110,7 @@ def ik_step(joint_pos: Floats, goal_pos: Floats, goal_quat_xyzw: Floats) -> Floa
 
     Args:
         joint_pos: Where to step from, shape (N, J) [rad].
-        goal_pos: Wanted tool position in base, shape (N, 3) [m].
+        goal_pos: Wanted tool position in base, shape (N, 3) [m]; leading axes are kept, for several goals an arm.
         goal_quat_xyzw: Wanted tool orientation in base, shape (N, 4).
 
     Source: Wampler (1986), damped least squares; Liegeois (1977), posture in the null space.
@@ -127,7 +127,7 @@ def ik_step(joint_pos: Floats, goal_pos: Floats, goal_quat_xyzw: Floats) -> Floa
     posture = POSTURE_GAIN * (HOME_RAD - joint_pos)
     wanted = error - np.einsum("nij,nj->ni", jac, posture)
     square = jac @ np.swapaxes(jac, -1, -2) + DAMPING**2 * np.eye(6)
-    step = posture + np.einsum("nij,ni->nj", jac, np.linalg.solve(square, wanted[..., None])[..., 0])
+    step = posture + np.einsum("nij,...ni->...nj", jac, np.linalg.solve(square, wanted[..., None])[..., 0])
     largest = np.abs(step).max(axis=-1, keepdims=True)
     step *= np.minimum(1.0, MAX_STEP_RAD / np.maximum(largest, 1e-12))
     return np.asarray(np.clip(joint_pos + step, XARM7.joint_low, XARM7.joint_high), dtype=np.float64)

@@ -22,12 +22,12 @@ def lead(
     Args:
         goal_pos: Commanded positions before it, shape (N, 3) [m].
         goal_quat_xyzw: Commanded orientations before it, shape (N, 4).
-        actions: Actions (N, A), in `EE_DELTA` units, inside its bounds.
+        actions: Actions (N, A), in `EE_DELTA` units, inside its bounds; leading axes are kept, for several a tool.
         tcp_pos: Where the tools are, shape (N, 3) [m].
         tcp_quat_xyzw: How they are turned, shape (N, 4).
     """
-    ahead = goal_pos + actions[:, :3] - tcp_pos
-    turned = quat_multiply(quat_from_rotvec(actions[:, 3:6]), goal_quat_xyzw)
+    ahead = goal_pos + actions[..., :3] - tcp_pos
+    turned = quat_multiply(quat_from_rotvec(actions[..., 3:6]), goal_quat_xyzw)
     turn = rotvec_from_quat(quat_multiply(turned, quat_conjugate(tcp_quat_xyzw)))
     quat = quat_multiply(quat_from_rotvec(_shorten(turn, TURN_RAD)), tcp_quat_xyzw)
     return tcp_pos + _shorten(ahead, REACH_M), quat / np.linalg.norm(quat, axis=-1, keepdims=True)

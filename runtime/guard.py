@@ -16,7 +16,7 @@ from core.flow import Observation
 from core.robots import ActionSpace, RobotSpec
 from core.transforms import quat_rotate
 from runtime.config import GuardLimits
-from runtime.guard_joints import Foresight, foreseeable
+from runtime.guard_joints import Arms, Foresight, foreseeable
 
 _REST_RAD_S = 0.02
 """A joint slower than this stands still [rad/s]; noise must not pin a joint that rests near its limit."""
@@ -45,11 +45,8 @@ class Guard:
 
     def __init__(self, robot: RobotSpec, space: ActionSpace, limits: GuardLimits) -> None:
         self._robot, self._space, self._limits = robot, space, limits
-        floor = limits.table_height_m + limits.min_height_m
-        low = np.array(limits.workspace_low)
-        self._floor_is_table = bool(floor > low[2])
-        self._low = np.array([low[0], low[1], max(low[2], floor)])
-        self._high = np.array(limits.workspace_high)
+        self._low, self._high = np.array(limits.box_low), np.array(limits.workspace_high)
+        self._floor_is_table = bool(self._low[2] > limits.workspace_low[2])
         self._speed = min(limits.tcp_speed_m_s, robot.tcp_speed_max)
         self._foresight = Foresight(robot, space, limits) if foreseeable(robot) else None
         self.reset()
@@ -94,7 +91,7 @@ class Guard:
         self._goal = obs.tcp_pos_in_base + _shortened(ahead, self._limits.lead_m)
         self._motion = self._space.clip(action)[:6]
         if self._foresight is not None:
-            self._foresight.sent(action, obs)
+            self._foresight.sent(self._motion[None], Arms.of(obs))
 
     def _pushes(self, obs: Observation) -> bool:
         if obs.wrench_in_tcp is None:
@@ -115,9 +112,9 @@ class Guard:
     def _ahead(self, action: Floats, obs: Observation) -> list[str]:
         if self._foresight is None or not action[:6].any():
             return []
-        share, names = self._foresight.share(action, obs)
-        action[:6] *= share
-        return names
+        share, kept_from = self._foresight.share(action[None, :6], Arms.of(obs))
+        action[:6] *= share[0]
+        return [name for name, limited in kept_from.items() if limited[0]]
 
     def _speeds(self, action: Floats, scale: float) -> list[str]:
         reach = scale * self._space.dt_s
