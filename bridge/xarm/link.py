@@ -159,6 +159,7 @@ class Line:
             with _default_timeout_kept():
                 self.api.connect()
         except Exception as error:
+            self.api.disconnect()  # the SDK leaves the socket open that did not connect
             raise self._gone(f"cannot be reached: {error}") from error
         finally:
             watchdog.cancel()
