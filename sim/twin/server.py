@@ -26,7 +26,7 @@ TICK_S = 0.01
 SLOW_EVERY = 20
 """Ticks between two reports of the 5 Hz ports."""
 UNREAD_MAX = 65536
-"""Bytes that a client may leave unread before reports to it are skipped."""
+"""Bytes that a client may leave unread, or send into silence, before reports to it are skipped or it is cut."""
 SET_LOAD, IS_IDLE, SET_KINDS = 36, 253, 254
 """Functions that have to do with feedback."""
 
@@ -185,10 +185,15 @@ class _Control(asyncio.Protocol):
         self._buffer += data
         if self._desk.box.answering():
             self.go_on()
+        elif len(self._buffer) > UNREAD_MAX:
+            self.abort()
 
     def send(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
+        if self._transport is None:
+            return
+        self._transport.write(data)
+        if self._transport.get_write_buffer_size() > UNREAD_MAX:
+            self.abort()
 
     def abort(self) -> None:
         if self._transport is not None:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated")  # the SDK's own logging
 IP = f"127.{10 + os.getpid() // 250 % 200}.{1 + os.getpid() % 250}.3"
 BENT = [0.1, -0.2, 0.0, 0.9, 0.0, 1.1, 0.0]
 """Joint positions with the tool straight down, away from every limit [rad]."""
@@ -168,8 +170,23 @@ def test_a_client_connects_and_learns_who_it_talks_to(arm):
     assert arm.version_number == (2, 6, 0)
     assert arm.axis == 7
     assert arm.get_robot_sn()[0] == 0
-    assert arm.get_state() == (0, 2)
+    wait_until(lambda: arm.get_state() == (0, 2))
     assert arm.get_err_warn_code() == (0, [0, 0])
+
+
+def test_a_client_without_reports_streams_and_reads(arm, link):
+    change_mode(arm, 1)
+    blind = link(enable_report=False, check_robot_sn=True)
+    assert blind.sn.startswith("XS1303")
+    here = joints(blind)
+    assert blind.set_servo_angle_j([here[0] + 0.01, *here[1:]]) == 0
+    settles(lambda: joints(blind)[0], here[0] + 0.01, 3e-3)
+
+
+def test_heartbeats_are_swallowed(arm, link):
+    steady = link(enable_heartbeat=True)
+    begun = time.monotonic()
+    wait_until(lambda: time.monotonic() - begun > 1.2 and steady.get_state() == (0, 2))
 
 
 def test_joint_moves_wait_until_they_have_arrived(arm):
@@ -434,6 +451,17 @@ def test_an_unplugged_cable_is_noticed_and_connected_to_again(arm, twin):
     wait_until(plugged_in)
     arm.connect()
     assert arm.connected
+    make_ready(arm)
+
+
+def test_a_collision_ends_a_wait(arm, twin):
+    go(arm)
+    bump = threading.Timer(0.4, twin.fault, ("collision",))
+    bump.start()
+    assert arm.set_servo_angle(servo_id=1, angle=1.5, speed=0.3, wait=True, timeout=10) in (-9, 1)
+    bump.join(5)
+    wait_until(lambda: arm.error_code == 31)
+    assert arm.get_cmdnum() == (0, 0)
     make_ready(arm)
 
 

@@ -30,6 +30,7 @@ def written(frame):
     return struct.pack(">HHHB", frame.tid, frame.prot, 1 + len(frame.params), frame.fun) + frame.params
 
 
+@settings(deadline=None)
 @given(sent=FRAMES, cuts=st.lists(st.integers(1, 40), min_size=1, max_size=20))
 def test_requests_come_out_as_they_went_in_however_they_are_cut(sent, cuts):
     data, buffer, got, i = b"".join(map(written, sent)), bytearray(), [], 0
@@ -42,6 +43,7 @@ def test_requests_come_out_as_they_went_in_however_they_are_cut(sent, cuts):
     assert not buffer
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=400))
 def test_random_bytes_are_frames_or_out_of_step(data):
     buffer = bytearray(data)
@@ -52,6 +54,7 @@ def test_random_bytes_are_frames_or_out_of_step(data):
     assert sum(7 + len(f.params) for f in taken) + len(buffer) <= len(data)
 
 
+@settings(deadline=None)
 @given(frame=st.sampled_from([Frame(1, 2, 42, b""), Frame(65535, 3, 255, b"x")]), payload=st.binary(max_size=300))
 def test_a_reply_is_as_long_as_it_says(frame, payload):
     data = reply(frame, 0, payload)
@@ -59,11 +62,13 @@ def test_a_reply_is_as_long_as_it_says(frame, payload):
     assert data[8:] == payload
 
 
+@settings(deadline=None)
 @given(pose=POSE)
 def test_a_pose_survives_the_wire(pose):
     assert np.allclose(pose_from_wire(struct.unpack("<6f", pose_to_wire(pose))), pose, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(rpy=st.tuples(ANGLE, PITCH, ANGLE).map(np.array))
 def test_attitudes_survive_being_written_as_a_rotation_vector(rpy):
     again = rotvec_from_rpy(rpy_from_rotvec(rotvec_from_rpy(rpy)))
@@ -71,6 +76,7 @@ def test_attitudes_survive_being_written_as_a_rotation_vector(rpy):
     assert difference < 1e-6 or np.linalg.norm(again) == pytest.approx(np.pi, abs=1e-3)
 
 
+@settings(deadline=None)
 @given(base=POSE, pose=POSE)
 def test_a_pose_seen_from_a_frame_and_put_on_it_is_itself(base, pose):
     again = on(base, seen_from(base, pose))
@@ -78,12 +84,13 @@ def test_a_pose_seen_from_a_frame_and_put_on_it_is_itself(base, pose):
     assert np.allclose(np.cos(again[3:] - pose[3:]), 1.0, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(count=st.integers(0, 850))
 def test_gripper_counts_survive_being_an_opening(count):
     assert count_from_opening(opening_from_count(count)) == count
 
 
-@settings(max_examples=400)
+@settings(max_examples=200, deadline=None)
 @given(
     firmware=st.sampled_from(sorted(IDENTITIES)),
     calls=st.lists(st.tuples(st.sampled_from(sorted(REGISTERS)), st.binary(max_size=100)), max_size=6),

@@ -1,8 +1,10 @@
 """The wire of the twin, byte by byte, over real sockets and a box without dynamics."""
 
 import asyncio
+import contextlib
 import os
 import runpy
+import socket
 import struct
 from pathlib import Path
 
@@ -63,7 +65,7 @@ def over_sockets(talk, firmware="v2.6.0", **how):
             try:
                 await talk(client, server)
             finally:
-                await client.close()
+                client.writer.transport.abort()
 
     asyncio.run(main())
 
@@ -203,6 +205,42 @@ def test_a_stream_of_another_protocol_is_cut_and_the_next_client_is_served():
         other = await Client.open()
         assert (await other.ask(13))[8] == 2
         await other.close()
+
+    over_sockets(talk)
+
+
+def test_random_bytes_never_end_the_server():
+    async def talk(_client, _server):
+        random = np.random.default_rng(7)
+        for _ in range(40):
+            other = await Client.open()
+            noise = random.bytes(int(random.integers(1, 400)))
+            head = struct.pack(">HHHB", 1, 2, 1 + len(noise), int(random.integers(0, 256)))
+            other.writer.write(noise if random.random() < 0.5 else head + noise)
+            await other.close()
+        last = await Client.open()
+        assert (await last.ask(1))[6] == 1
+        await last.close()
+
+    over_sockets(talk)
+
+
+def test_a_client_that_never_reads_is_cut():
+    async def talk(_client, server):
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(deaf, (IP, 502))
+        while server.clients != 2:
+            await asyncio.sleep(0.005)
+        request = struct.pack(">HHHB", 1, 2, 1, 212) * 500
+        with contextlib.suppress(ConnectionError):
+            while server.clients != 1:
+                await loop.sock_sendall(deaf, request)
+        while server.clients != 1:
+            await asyncio.sleep(0.005)
+        deaf.close()
 
     over_sockets(talk)
 
@@ -383,7 +421,11 @@ def test_an_unknown_firmware_is_refused_by_name():
 
 
 @pytest.mark.parametrize("firmware", IDENTITIES)
-@pytest.mark.parametrize("params", [b"", bytes(1), bytes(7), bytes(80), b"\x01" * 60, b"\xff" * 90])
+@pytest.mark.parametrize(
+    "params",
+    [b"", bytes(1), bytes(7), bytes(80), b"\x01" * 60, b"\xff" * 90],
+    ids=["none", "one", "seven", "eighty zeros", "ones", "all bits"],
+)
 def test_every_function_answers_whatever_comes_with_it(firmware, params):
     d = desk(firmware)
     for fun in range(256):
