@@ -2,8 +2,8 @@
 
 Call `enter_realtime` first in a process, before `rclpy.init`: threads inherit the scheduling of the one that starts
 them, and a DDS thread of the normal class that holds Python's interpreter lock would hold up the beat for as long as
-any other process has the core. Call `freeze_garbage` once everything is built. Processes started from here inherit the
-scheduling too: models and encoders must be started from elsewhere.
+any other process has the core. Load what takes seconds inside `unhurried`; call `freeze_garbage` once all is built.
+Processes started from here inherit the scheduling too: models and encoders must be started from elsewhere.
 """
 
 import ctypes
@@ -11,7 +11,8 @@ import gc
 import os
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,6 +124,21 @@ def leave_realtime() -> None:
     _LIBC.munlockall()
     gc.unfreeze()
     gc.enable()
+
+
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """Lends the calling thread normal scheduling, for loading models and other long work of a real-time process.
+
+    Real-time work of seconds starves the core, until the kernel takes the core away from all real-time work for 50 ms
+    of every second: other processes' beats would miss. Threads started inside stay normal.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
 
 
 def freeze_garbage() -> None:

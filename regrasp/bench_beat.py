@@ -14,7 +14,7 @@ import torch
 import tyro
 
 from bridge.policy_terms import RemotePolicyConfig
-from bridge.realtime import RealtimeReport, enter_realtime, freeze_garbage, measure_jitter
+from bridge.realtime import RealtimeReport, enter_realtime, freeze_garbage, measure_jitter, unhurried
 from bridge.remote_policy import RemotePolicy
 from bridge.ring import RingImages
 from bridge.stream_robot import StreamRobot
@@ -123,7 +123,8 @@ def live(config: BeatBenchConfig) -> BeatRun:
         _wait_for_pictures(images, clock)
         robot = StreamRobot(arm, images, clock, instruction=_instruction(config), beats=BeatConfig().ticks_every)
         with robot:
-            rig = _rig(config, robot, policy, realtime, clock)
+            with unhurried():
+                rig = _rig(config, robot, policy, realtime, clock)
             run_beats(rig.beat, WARM_TICKS, lambda _: False)
             freeze_garbage()
             before = policy.health.answered

@@ -24,6 +24,18 @@ print(report.realtime == (found[0] == os.SCHED_FIFO), report.realtime == (os.sch
 leave_realtime()
 print(os.sched_getscheduler(0) == os.SCHED_OTHER)
 """
+UNHURRIED = """
+import os
+from bridge.realtime import enter_realtime, unhurried
+report = enter_realtime(10, probe_s=0.02)
+before = os.sched_getscheduler(0), os.sched_getparam(0).sched_priority
+try:
+    with unhurried():
+        print(os.sched_getscheduler(0) == os.SCHED_OTHER)
+        raise RuntimeError
+except RuntimeError:
+    print((os.sched_getscheduler(0), os.sched_getparam(0).sched_priority) == before)
+"""
 REFUSED = """
 import os, resource
 from bridge.realtime import enter_realtime
@@ -51,6 +63,10 @@ def said_by(code: str) -> str:
 
 def test_threads_inherit_what_was_granted_and_there_is_a_way_back():
     assert said_by(THREADS).split() == ["True", "True", "True"]
+
+
+def test_long_work_is_done_unhurried_and_the_priority_comes_back():
+    assert said_by(UNHURRIED).split() == ["True", "True"]
 
 
 def test_what_is_refused_is_a_warning_with_a_remedy():
