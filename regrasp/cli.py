@@ -76,6 +76,9 @@ COMMANDS = {
     "bench record": Command(
         module="regrasp.bench_record", config="BenchRecordConfig", function="bench_record",
         summary="record two cameras as video: frames kept and dropped, share of a core"),
+    "bench faults": Command(
+        module="regrasp.bench_faults", config="BenchFaultsConfig", function="bench_faults",
+        summary="break a running robot in every way in the table, and compare"),
     "bench estop": Command(
         module="regrasp.bench_estop", config="BenchEstopConfig", function="bench_estop",
         summary="the emergency stop: from its topic to the stopped controller, on a twin in motion"),

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,7 +19,7 @@ from bridge.ros.environment import find_profile, node_environment
 from bridge.twin_control import TwinControl
 from core.arm import ArmMode
 from core.errors import DeviceError, DeviceTimeout
-from regrasp.bringup import Process
+from regrasp.bringup import Parameter, Process
 from regrasp.fault_trace import STILL_RAD_S
 from regrasp.graph import Graph
 from regrasp.processes import Bringup, table
@@ -42,8 +42,10 @@ class RigConfig:
     """How the policy lies from its third second on, "" when it is honest."""
     skills: bool = False
     """Whether probe and skills are loaded: only with the trained policy."""
-    environment: Mapping[str, str] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     """Further variables of every process."""
+    runtime: Mapping[str, Parameter] = field(default_factory=dict)
+    """Further parameters of the runtime node."""
 
 
 class Rig:
@@ -57,6 +59,7 @@ class Rig:
     def __init__(self, config: RigConfig, say: Callable[[str], None]) -> None:
         self._config, self._say = config, say
         self._episodes = 0
+        self._instruction = ""
         self.began_s = 0.0
         """When the present episode began, monotonic [s]."""
         self._open = ExitStack()
@@ -65,7 +68,7 @@ class Rig:
         given = self._config.bringup
         logs = given.out / "logs"
         environment = node_environment(
-            {**os.environ, **(self._config.environment or {})}, profile=find_profile(), log_dir=logs / "ros",
+            {**os.environ, **self._config.environment}, profile=find_profile(), log_dir=logs / "ros",
             domain=given.domain,
         )  # fmt: skip
         processes = tuple(self._changed(process) for process in table(given))
@@ -95,31 +98,40 @@ class Rig:
         return self.robot.facts("recovery_status").get("phase", "")
 
     def move(self) -> None:
-        """Brings the arm into motion: an episode runs and no joint is at rest for long.
+        """Brings the arm into motion: an episode runs, its loop drives, and the arm has been moving for a while.
 
         Raises:
             RegraspError: It does not move in time.
         """
         fresh = self.runtime() == "running" and time.monotonic() - self.began_s < EPISODE_S / 2
-        if not fresh or self.phase() in ("holding", "stopped"):
+        if not fresh or self.phase() in _WAITING:
             self.begin()
-        self.robot.wait("the arm to move", self._moves, 15.0)
+        self.robot.wait("the arm to move", self.moves, 15.0)
 
     def begin(self, injected: str | None = None, seed: int = 31_000) -> None:
-        """Begins an episode as a person would: clears the arm, lays out the scene, starts."""
+        """Begins an episode in a new scene as a person would: clears the arm, lays out, starts."""
+        self.cancel()
+        self.mend_arm()
+        self._instruction = self.twin.reset(seed, injected).instruction
+        self.robot.ask("arm/rearm")
+        self._start(injected or "")
+
+    def resume(self) -> None:
+        """Lets the arm go on where it stands, as a person would: clears it, then resumes, or starts anew."""
+        self.mend_arm()
+        if self.runtime() != "running":
+            self._start("")
+            return
+        if self.phase() == Phase.STOPPED:
+            self.robot.ask("runtime/reset")
+            self.robot.wait("the stop to be lifted", lambda: self.phase() == Phase.HOLDING, 5.0)
+        self.robot.ask("runtime/resume")
+
+    def cancel(self) -> None:
+        """Ends the present episode, if one runs."""
         if self.runtime() == "running":
             self.robot.ask("runtime/cancel")
-            self.robot.wait("the runtime to be idle", lambda: self.runtime() == "idle", 10.0)
-        self.mend_arm()
-        scene = self.twin.reset(seed, injected)
-        self.robot.ask("arm/rearm")
-        self._episodes += 1
-        self.robot.set("runtime", {
-            "instruction": scene.instruction, "episode": self.episode, "seed": seed,
-            "injected": injected or "", "recover": self._config.skills,
-        })  # fmt: skip
-        self._start()
-        self.began_s = time.monotonic()
+        self.robot.wait("the runtime to be idle", lambda: self.runtime() == "idle", 10.0)
 
     @property
     def episode(self) -> str:
@@ -140,32 +152,39 @@ class Rig:
             if arm is not None and arm.mode in _WAYS:
                 self.robot.call(_WAYS[arm.mode])
 
-    def finish(self) -> int:
+    def lost_steps(self) -> int:
         """Ends the present episode and returns how many committed steps its recording lacks."""
-        if self.runtime() == "running":
-            self.robot.ask("runtime/cancel")
-        self.robot.wait("the runtime to be idle", lambda: self.runtime() == "idle", 10.0)
+        self.cancel()
         facts = self.robot.facts("episode_status")
-        file = Path(facts.get("file", "") or self.recording())
-        return int(facts.get("steps", "0")) - len(read_episode(file).steps)
+        return int(facts.get("steps", "0")) - len(read_episode(self.recording()).steps)
+
+    def lost_before(self, t_ns: int) -> int:
+        """Returns how many steps are missing from the recording of a runtime that ended at `t_ns` [ns]."""
+        steps = read_episode(self.recording()).steps
+        return max(0, round((t_ns - steps[-1].arrived.now_ns) / (EE_DELTA.dt_s * 1e9)) - 1)
 
     def recording(self) -> Path:
         """Returns where the present episode is recorded."""
         return self._config.bringup.out / "episodes" / f"{self.episode}.mcap"
 
-    def _start(self) -> None:
-        """Starts, giving the cameras the time to deliver again."""
+    def _start(self, injected: str) -> None:
+        """Starts an episode, giving cameras and policy the time to be there again."""
+        self._episodes += 1
+        self.robot.set("runtime", {
+            "instruction": self._instruction, "episode": self.episode, "seed": 0,
+            "injected": injected, "recover": self._config.skills,
+        })  # fmt: skip
         until = time.monotonic() + 10.0
-        while True:
-            done, said = self.robot.call("runtime/start")
-            if done:
-                break
+        while not (answer := self.robot.call("runtime/start"))[0]:
             if time.monotonic() > until:
-                raise DeviceError(f"runtime/start: {said}", device="bench", remedy="read the runtime's log")
+                raise DeviceError(f"runtime/start: {answer[1]}", device="bench", remedy="read the runtime's log")
             self.robot.spin(0.2)
-        self.robot.wait("the episode to begin", lambda: self.runtime() == "running", 5.0)
+        running = lambda: self.robot.facts("episode_status").get("episode") == self.episode  # noqa: E731
+        self.robot.wait("the episode to begin", running, 5.0)
+        self.began_s = time.monotonic()
 
-    def _moves(self) -> bool:
+    def moves(self) -> bool:
+        """Returns whether the arm has been moving for a moment; takes that moment."""
         self.robot.spin(MOVING_S)
         trace = self.twin.trace(time.monotonic_ns() - round(MOVING_S * 1e9))
         if len(trace.t_ns) < 10:
@@ -175,12 +194,16 @@ class Rig:
 
     def _changed(self, process: Process) -> Process:
         if process.name == "runtime":
-            return replace(process, parameters={**(process.parameters or {}), "skills": self._config.skills})
+            return replace(
+                process,
+                parameters={**(process.parameters or {}), "skills": self._config.skills, **self._config.runtime},
+            )
         if process.name == "policy_server" and self._config.lie:
             return replace(process, arguments=(*process.arguments, "--lie", self._config.lie, "--after", "3"))
         return process
 
 
+_WAITING = (Phase.HOLDING, Phase.STOPPED)
 _WAYS = {ArmMode.STOPPED: "arm/reset_e_stop", ArmMode.FAULT: "arm/clear_fault", ArmMode.IDLE: "arm/rearm"}
 """What a person asks for, by what the arm is."""
 

@@ -7,8 +7,8 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from core.flow import Phase
@@ -50,12 +50,16 @@ class Row:
     hold_s: float | None
     """Longest time to rest [s]; None: the arm is not to stop."""
     after: After
+    prepare: Callable[[Rig], None] | None = None
+    """Done before the instant from which times are taken."""
     undo: Callable[[Rig], None] | None = None
     """Ends the cause, before the arm is expected to move again or a person acts."""
     phase: Phase | None = None
     """Phase the loop must have gone to."""
     lie: str = ""
-    """How the policy server lies from its third second on, instead of `inject`."""
+    """How the policy server lies from its third second on."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that the whole graph needs for this row."""
 
 
 def _fault(kind: str, duration_s: float = 0.3) -> Callable[[Rig], None]:
@@ -100,6 +104,11 @@ def _flicker(rig: Rig) -> None:
     os.kill(rig.graph.pid("runtime"), signal.SIGCONT)
 
 
+def nothing(rig: Rig) -> None:
+    """Does nothing: what happens was set up before."""
+    rig.robot.spin(0.0)
+
+
 def _wait_for_lie(rig: Rig) -> None:
     """Waits until the server has begun to lie: three seconds after its first answer, which came after the start."""
     time.sleep(max(0.0, rig.began_s + 3.0 - time.monotonic()))
@@ -133,15 +142,15 @@ POLICY = (
 )  # fmt: skip
 
 LIES = (
-    Row(group="policy", name="NaN actions", inject=_wait_for_lie, hold_s=CHUNK_S, after=After.PERSON, lie="nan",
+    Row(group="policy", name="NaN actions", inject=nothing, prepare=_wait_for_lie, hold_s=CHUNK_S, after=After.PERSON, lie="nan",
         phase=Phase.HOLDING),
-    Row(group="policy", name="actions out of range", inject=_wait_for_lie, hold_s=CHUNK_S, after=After.PERSON,
+    Row(group="policy", name="actions out of range", inject=nothing, prepare=_wait_for_lie, hold_s=CHUNK_S, after=After.PERSON,
         lie="range", phase=Phase.HOLDING),
-    Row(group="policy", name="answers of a wrong shape", inject=_wait_for_lie, hold_s=CHUNK_S, after=After.PERSON,
+    Row(group="policy", name="answers of a wrong shape", inject=nothing, prepare=_wait_for_lie, hold_s=CHUNK_S, after=After.PERSON,
         lie="shape"),
-    Row(group="policy", name="answers to an old question", inject=_wait_for_lie, hold_s=CHUNK_S,
+    Row(group="policy", name="answers to an old question", inject=nothing, prepare=_wait_for_lie, hold_s=CHUNK_S,
         after=After.PERSON, lie="stale"),
-    Row(group="policy", name="answers 3 s late", inject=_wait_for_lie, hold_s=CHUNK_S, after=After.PERSON,
+    Row(group="policy", name="answers 3 s late", inject=nothing, prepare=_wait_for_lie, hold_s=CHUNK_S, after=After.PERSON,
         lie="slow"),
 )  # fmt: skip
 

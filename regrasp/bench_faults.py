@@ -1,0 +1,165 @@
+"""`regrasp bench faults`: breaks a running robot in every way in the table and compares what happens with what must.
+
+Everything is real but the arm: the SDK, the wire, ROS 2, the processes. Times are taken from the twin's trace.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from core.errors import RegraspError, unknown_name
+from core.flow import Phase
+from regrasp.bench_estop import free_port, own_address
+from regrasp.fault_clock import CLOCK
+from regrasp.fault_report import Outcome, table_text, write_report
+from regrasp.fault_rig import Rig, RigConfig
+from regrasp.fault_rows import BOX, CAMERAS, DISK, HUNG, KILLED, LIES, PEER, PEOPLE, POLICY, RULE_S, After, Row
+from regrasp.fault_trace import Stop, reaction
+from regrasp.fault_vlm import VLM_GROUP, vlm_outcomes
+from regrasp.processes import Bringup
+
+ROWS = (*BOX, *PEOPLE, *CAMERAS, *PEER, *POLICY, *DISK, *LIES, *CLOCK, *HUNG, *KILLED)
+"""Every row, in the order in which they are run; rows in a row with the same needs share a robot."""
+JUMP_DEG = 1.0
+"""Largest jump of a joint at any stop, resume or re-arm [degrees]."""
+BEFORE_NS = 200_000_000
+"""Trace looked at before the instant [ns]."""
+LOOK_S = 1.0
+"""How much longer than allowed the arm is watched [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchFaultsConfig:
+    """Break a running robot on purpose, in every way in the table."""
+
+    only: tuple[str, ...] = ()
+    """Groups of faults; all when none is given."""
+    out: Path = Path("out/faults")
+    """Folder for logs, recordings, faults.json and faults.md."""
+    domain: int = -1
+    """ROS domain, 0 to 101; -1: one that follows from the process's number."""
+
+
+def bench_faults(config: BenchFaultsConfig) -> int:
+    """Prints the table; returns 1 when a row differs from what is expected."""
+    rows = _chosen(config.only)
+    outcomes = list[Outcome]()
+    for number, (_, same) in enumerate(groupby(rows, key=_needs)):
+        for outcome in _run_group(config, number, list(same)):
+            outcomes.append(outcome)
+            print(outcome.line(), flush=True)
+    if not config.only or VLM_GROUP in config.only:
+        for outcome in vlm_outcomes(_bringup(config, "vlm", "pi0"), _say):
+            outcomes.append(outcome)
+            print(outcome.line(), flush=True)
+    write_report(outcomes, config.out)
+    print(table_text(outcomes))
+    return int(any(not outcome.ok for outcome in outcomes))
+
+
+def _chosen(only: Sequence[str]) -> list[Row]:
+    groups = {row.group for row in ROWS} | {VLM_GROUP}
+    for name in only:
+        if name not in groups:
+            raise unknown_name("group of faults", name, groups)
+    return [row for row in ROWS if not only or row.group in only]
+
+
+def _needs(row: Row) -> tuple[str, str, str]:
+    """Returns what tells robots apart on which rows can be run; a robot that was killed is used for one row."""
+    alone = row.name if row.after is After.NEW_GRAPH or row.lie else ""
+    return row.lie, str(sorted(row.environment.items())), alone
+
+
+def _run_group(config: BenchFaultsConfig, number: int, rows: Sequence[Row]) -> Iterator[Outcome]:
+    given = RigConfig(
+        bringup=_bringup(config, f"{number:02d}", "sway"), lie=rows[0].lie, environment=rows[0].environment
+    )  # fmt: skip
+    waiting = list(rows)
+    while waiting:
+        with Rig(given, _say) as rig:
+            while waiting:
+                outcome = _tried(rig, waiting.pop(0))
+                yield outcome
+                if outcome.broken:
+                    break  # what it left behind must not colour the next row: a new robot
+
+
+def _bringup(config: BenchFaultsConfig, folder: str, policy: str) -> Bringup:
+    domain = config.domain if config.domain >= 0 else 1 + os.getpid() % 100
+    return Bringup(
+        ip=own_address(), control_port=free_port(), domain=domain, policy=policy, out=(config.out / folder).absolute()
+    )  # fmt: skip
+
+
+def _tried(rig: Rig, row: Row) -> Outcome:
+    try:
+        return _run(rig, row)
+    except RegraspError as error:
+        return Outcome(row=row, stop=None, jump_deg=0.0, lost=None, phase="", ok=False, broken=True, note=str(error))
+
+
+def _run(rig: Rig, row: Row) -> Outcome:
+    rig.move()
+    if row.prepare is not None:
+        row.prepare(rig)
+    t_ns = time.monotonic_ns()
+    row.inject(rig)
+    spent_s = (time.monotonic_ns() - t_ns) * 1e-9
+    rig.robot.spin(max(0.0, (row.hold_s or 0.0) + LOOK_S - spent_s))
+    stop = reaction(rig.twin.trace(t_ns - BEFORE_NS), t_ns)
+    phase = rig.phase()
+    problem = _after(rig, row)
+    jump_deg = reaction(rig.twin.trace(t_ns - BEFORE_NS), t_ns).jump_deg
+    lost = rig.lost_before(t_ns) if row.name.startswith("runtime (") else rig.lost_steps()
+    problems = [p for p in (problem, *_differences(row, stop, jump_deg, lost, phase)) if p]
+    return Outcome(
+        row=row, stop=stop, jump_deg=jump_deg, lost=lost, phase=phase, ok=not problems,
+        broken=row.after is After.NEW_GRAPH, note="; ".join(problems),
+    )  # fmt: skip
+
+
+def _after(rig: Rig, row: Row) -> str:
+    """Lets happen what is to happen after the rest; returns what differed, "" when nothing."""
+    if row.after in (After.PERSON, After.NEW_GRAPH) and rig.moves():
+        return "it moved before a person had acted"
+    if row.undo is not None:
+        row.undo(rig)
+    if row.after is After.PERSON:
+        rig.resume()
+    if row.after is After.NEW_GRAPH:
+        return ""
+    with _bounded(row.after):
+        rig.robot.wait("the arm to move again", rig.moves, RULE_S)
+    return ""
+
+
+@contextmanager
+def _bounded(after: After) -> Iterator[None]:
+    """Says what was waited for when it did not come."""
+    try:
+        yield
+    except RegraspError as error:
+        raise RegraspError(f"expected: {after}; {error}") from error
+
+
+def _differences(row: Row, stop: Stop, jump_deg: float, lost: int | None, phase: str) -> Iterator[str]:
+    if row.hold_s is None and stop.hold_s is not None:
+        yield f"it came to rest after {stop.hold_s:.3f} s, expected to go on"
+    if row.hold_s is not None and (stop.hold_s is None or stop.hold_s > row.hold_s):
+        found = "never" if stop.hold_s is None else f"after {stop.hold_s:.3f} s"
+        yield f"at rest {found}, allowed {row.hold_s:.2f} s"
+    if jump_deg > JUMP_DEG:
+        yield f"a joint jumped {jump_deg:.2f} degrees, allowed {JUMP_DEG}"
+    if lost:
+        yield f"{lost} committed steps are not in the recording"
+    if row.phase is not None and phase != row.phase:
+        yield f"the loop went to {phase or Phase.RUNNING}, expected {row.phase}"
+
+
+def _say(line: str) -> None:
+    print(f"  {line}", flush=True)
