@@ -130,6 +130,8 @@ def _after(rig: Rig, row: Row) -> str:
     if row.undo is not None:
         row.undo(rig)
     if row.after is After.PERSON:
+        if row.person is not None:
+            row.person(rig)
         rig.resume()
     if row.after is After.NEW_GRAPH:
         return ""

@@ -19,6 +19,8 @@ from bridge.ros.environment import find_profile, node_environment
 from bridge.twin_control import TwinControl
 from core.arm import ArmMode
 from core.errors import DeviceError, DeviceTimeout
+from core.flow import Phase
+from core.robots import EE_DELTA
 from regrasp.bringup import Parameter, Process
 from regrasp.fault_trace import STILL_RAD_S
 from regrasp.graph import Graph
@@ -127,6 +129,10 @@ class Rig:
             self.robot.wait("the stop to be lifted", lambda: self.phase() == Phase.HOLDING, 5.0)
         self.robot.ask("runtime/resume")
 
+    def honest_policy(self) -> None:
+        """Ends a lying policy server and starts it again without its lie."""
+        self.graph.replace(next(p for p in table(self._config.bringup) if p.name == "policy_server"))
+
     def cancel(self) -> None:
         """Ends the present episode, if one runs."""
         if self.runtime() == "running":
@@ -160,8 +166,8 @@ class Rig:
 
     def lost_before(self, t_ns: int) -> int:
         """Returns how many steps are missing from the recording of a runtime that ended at `t_ns` [ns]."""
-        steps = read_episode(self.recording()).steps
-        return max(0, round((t_ns - steps[-1].arrived.now_ns) / (EE_DELTA.dt_s * 1e9)) - 1)
+        last_ns = read_episode(self.recording()).steps[-1].arrived.now_ns
+        return max(0, round((t_ns - last_ns) / (EE_DELTA.dt_s * 1e9)) - 1)
 
     def recording(self) -> Path:
         """Returns where the present episode is recorded."""

@@ -54,6 +54,8 @@ class Row:
     """Done before the instant from which times are taken."""
     undo: Callable[[Rig], None] | None = None
     """Ends the cause, before the arm is expected to move again or a person acts."""
+    person: Callable[[Rig], None] | None = None
+    """What a person has to do besides resuming."""
     phase: Phase | None = None
     """Phase the loop must have gone to."""
     lie: str = ""
@@ -109,6 +111,11 @@ def nothing(rig: Rig) -> None:
     rig.robot.spin(0.0)
 
 
+def _honest(rig: Rig) -> None:
+    """Puts an honest policy server in the place of the one that lies."""
+    rig.honest_policy()
+
+
 def _wait_for_lie(rig: Rig) -> None:
     """Waits until the server has begun to lie: three seconds after its first answer, which came after the start."""
     time.sleep(max(0.0, rig.began_s + 3.0 - time.monotonic()))
@@ -141,17 +148,16 @@ POLICY = (
         undo=_thaw("policy_server")),
 )  # fmt: skip
 
-LIES = (
-    Row(group="policy", name="NaN actions", inject=nothing, prepare=_wait_for_lie, hold_s=CHUNK_S, after=After.PERSON, lie="nan",
-        phase=Phase.HOLDING),
-    Row(group="policy", name="actions out of range", inject=nothing, prepare=_wait_for_lie, hold_s=CHUNK_S, after=After.PERSON,
-        lie="range", phase=Phase.HOLDING),
-    Row(group="policy", name="answers of a wrong shape", inject=nothing, prepare=_wait_for_lie, hold_s=CHUNK_S, after=After.PERSON,
-        lie="shape"),
-    Row(group="policy", name="answers to an old question", inject=nothing, prepare=_wait_for_lie, hold_s=CHUNK_S,
-        after=After.PERSON, lie="stale"),
-    Row(group="policy", name="answers 3 s late", inject=nothing, prepare=_wait_for_lie, hold_s=CHUNK_S, after=After.PERSON,
-        lie="slow"),
+LIES = tuple(
+    Row(group="policy", name=name, inject=nothing, prepare=_wait_for_lie, hold_s=CHUNK_S, after=After.PERSON,
+        lie=lie, phase=phase, person=_honest)
+    for name, lie, phase in (
+        ("NaN actions", "nan", Phase.HOLDING),
+        ("actions out of range", "range", Phase.HOLDING),
+        ("answers of a wrong shape", "shape", None),
+        ("answers to an old question", "stale", None),
+        ("answers 3 s late", "slow", None),
+    )
 )  # fmt: skip
 
 CAMERAS = (

@@ -182,6 +182,12 @@ class Graph:
         self._launch(self._named(name))
         self.wait_ready(name)
 
+    def replace(self, process: Process) -> None:
+        """Ends the process of the same name and starts this one in its place; waits until it is ready."""
+        self._named(process.name)
+        self._table[process.name] = process
+        self.restart(process.name)
+
     def lines(self, name: str) -> list[str]:
         """Returns what a process has printed since it was last started."""
         running = self._started(name)
