@@ -251,7 +251,12 @@ def _ask(fields: Fields) -> Ask:
 def _image_fields(image: Image, packing: Packing) -> dict[str, object]:
     height, width = image.shape[:2]
     if packing == "raw":
-        return {"height": height, "width": width, "format": packing, "data": image.tobytes()}
+        return {
+            "height": height,
+            "width": width,
+            "format": packing,
+            "data": memoryview(np.ascontiguousarray(image)).cast("B"),
+        }
     sound, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not sound:
         raise BadAnswer(f"image {image.dtype} {image.shape} cannot be encoded as JPEG; send uint8 (H, W, 3)")
