@@ -255,7 +255,7 @@ def _image_fields(image: Image, packing: Packing) -> dict[str, object]:
             "height": height,
             "width": width,
             "format": packing,
-            "data": memoryview(np.ascontiguousarray(image)).cast("B"),
+            "data": np.ascontiguousarray(image).data.cast("B"),
         }
     sound, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not sound:
