@@ -8,6 +8,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable
+from itertools import islice
 from types import TracebackType
 from typing import Self
 
@@ -26,7 +27,9 @@ TICK_S = 0.01
 SLOW_EVERY = 20
 """Ticks between two reports of the 5 Hz ports."""
 UNREAD_MAX = 65536
-"""Bytes that a client may leave unread, or send into silence, before reports to it are skipped or it is cut."""
+"""Bytes that a client may leave unread, or send ahead of the answers, before reports to it are skipped or it is cut."""
+AT_ONCE = 16
+"""Requests of one client that are answered in one turn of the loop; the SDK sends one and waits."""
 SET_LOAD, IS_IDLE, SET_KINDS = 36, 253, 254
 """Functions that have to do with feedback."""
 
@@ -165,7 +168,7 @@ class _Control(asyncio.Protocol):
         self._server = server
         self._desk, self._feedback = server.desk, server.feedback
         self._buffer = bytearray()
-        self._kinds = 0
+        self._kinds, self._has_turn = 0, False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -183,10 +186,9 @@ class _Control(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        if self._desk.box.answering():
-            self.go_on()
-        elif len(self._buffer) > UNREAD_MAX:
+        if len(self._buffer) > UNREAD_MAX:
             self.abort()
+        self.go_on()
 
     def send(self, data: bytes) -> None:
         if self._transport is None:
@@ -200,14 +202,23 @@ class _Control(asyncio.Protocol):
             self._transport.abort()
 
     def go_on(self) -> None:
-        """Answers what has arrived."""
-        if not self._buffer:
+        """Answers what has arrived, a few requests at a time: physics and other clients get their turn in between."""
+        if self._transport is None or self._transport.is_closing() or not self._desk.box.answering():
             return
+        answered = 0
         try:
-            for frame in frames(self._buffer):
+            for frame in islice(frames(self._buffer), AT_ONCE):
                 self._answer(frame)
+                answered += 1
         except OutOfStep:
             self.abort()
+        if answered == AT_ONCE and not self._has_turn:
+            self._has_turn = True
+            asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._has_turn = False
+        self.go_on()
 
     def _answer(self, frame: Frame) -> None:
         if frame.prot == KEEP_ALIVE:
