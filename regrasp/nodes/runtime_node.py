@@ -20,7 +20,7 @@ from std_srvs.srv import Trigger
 
 from bridge.desk import OperatorDesk
 from bridge.policy_terms import PolicyLink, RemotePolicyConfig
-from bridge.realtime import RealtimeReport, enter_realtime, freeze_garbage
+from bridge.realtime import RealtimeReport, enter_realtime, freeze_garbage, unhurried
 from bridge.remote_policy import RemotePolicy
 from bridge.ros import qos
 from bridge.ros.loop_status import LoopStatus
@@ -103,7 +103,10 @@ class RuntimeNode:
 
     def configure(self) -> None:
         """Loads models and meets the policy server."""
-        given = self._config
+        with unhurried():
+            self._load(self._config)
+
+    def _load(self, given: RuntimeNodeConfig) -> None:
         cell = Cell.load(CellConfig(
             task=given.task, models=Path(given.models) if given.models else None,
             calibration=Path(given.calibration) if given.calibration else None, camera_px=given.camera_px,
