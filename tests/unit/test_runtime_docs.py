@@ -8,7 +8,6 @@ from core.flow import ActionChunk, Arrived, Observation, Step
 from core.robots import EE_DELTA
 from core.scene import SceneRoles
 from runtime.config import RuntimeConfig
-from runtime.guard import Guard
 from runtime.watch.features import FIXED, LAYOUT
 from runtime.watch.standard import standard_watches
 
@@ -25,11 +24,26 @@ def test_every_test_that_the_safety_page_relies_on_exists() -> None:
 
 
 def test_every_limit_the_guard_can_name_is_on_the_safety_page() -> None:
-    source = Path(str(ROOT / "runtime/guard.py")).read_text()
-    names = set(re.findall(r'"([a-z]+_[a-z]+|workspace)"', source))
-    assert Guard.__name__ in source
-    assert len(names) > 8
-    assert [name for name in names if f"`{name}`" not in SAFETY] == []
+    source = "".join((ROOT / "runtime" / name).read_text() for name in ("guard.py", "guard_joints.py"))
+    names = set(re.findall(r'"([a-z]+(?:_[a-z]+)*)"', source))
+    assert {"not_finite", "wrench", "joint_jerk", "singularity", "gripper_rate"} <= names
+    assert [name for name in sorted(names) if f"`{name}`" not in SAFETY] == []
+
+
+def test_the_figures_of_the_declared_policies_are_the_defaults() -> None:
+    config = RuntimeConfig()
+    for line, figures in {
+        "old robot state": [f"{config.stale_s * 1e3:.0f} ms"],
+        "old or missing camera": [f"{config.stale_image_s * 1e3:.0f} ms"],
+        "sensing lost": [f"{config.watch.robot_age_s * 1e3:.0f} ms", f"{config.watch.image_age_s * 1e3:.0f} ms"],
+        "... and it lasts": [f"{config.watch.fault_s:g} s"],
+        "stale chunk": [f"{config.chunk_age_s:g} s"],
+        "external force": [f"{config.guard.force_n:g} N", f"{config.guard.torque_nm:g} N m"],
+        "`joint_acceleration`, `joint_jerk`": ["40 rad/s²", "1000 rad/s³"],
+        "`singularity`": [f"{config.guard.condition_slow:g}, {config.guard.condition_stop:g}"],
+    }.items():
+        (row,) = (row for row in SAFETY.splitlines() if row.startswith(f"| {line}"))
+        assert [figure for figure in figures if figure not in row] == []
 
 
 def test_every_field_that_flows_is_on_the_observations_page() -> None:
