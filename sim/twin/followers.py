@@ -77,13 +77,13 @@ class Braking:
 
 
 class Relaxing:
-    """Lets the target come to where the arm is, so that it stops pushing; gently, within a tenth of a second.
+    """Lets the target come to where the arm is, so that it stops pushing; gently, within half a second.
 
     Args:
         measured: Tells where the arm is (7,) [rad].
     """
 
-    CYCLES = 20
+    CYCLES, NEAR_RAD = 100, 5e-4
 
     def __init__(self, measured: Callable[[], Floats]) -> None:
         self._measured, self._left = measured, self.CYCLES
@@ -95,8 +95,10 @@ class Relaxing:
 
     def step(self, target: Floats, velocity: Floats) -> Floats:
         """Returns a target nearer to the arm."""
-        self._left -= 1
-        return target + eased(self._measured() - target, velocity, JOINT_SPEED / 2, JOINT_ACCELERATION) * STEP_S
+        off = self._measured() - target
+        near = max(float(np.abs(off).max()), float(np.abs(velocity).max()) * STEP_S) < self.NEAR_RAD
+        self._left = 0 if near else self._left - 1
+        return target + eased(off, velocity, JOINT_SPEED / 2, JOINT_ACCELERATION) * STEP_S
 
 
 class Streaming:

@@ -12,7 +12,7 @@ from core.arrays import Floats
 from core.kinematics import XARM7, chain
 from sim.cell import EFFORT_NM
 from sim.twin.face import Settings
-from sim.twin.followers import JOINT_SPEED, SPEED, TCP_SPEED, Tripped
+from sim.twin.followers import JOINT_ACCELERATION, JOINT_SPEED, SPEED, TCP_SPEED, Tripped
 from sim.twin.plant import STEP_S
 from sim.twin.pose import Frames, flange
 
@@ -22,7 +22,7 @@ SERVO_SPEED_FACTOR = 1.2
 """The tool may be this much faster than its limit while servo targets are followed."""
 SERVO_WINDOW = 10
 """Cycles over which that speed is taken: servo targets come in steps."""
-SENSITIVE = np.array([np.inf, 0.80, 0.62, 0.45, 0.30, 0.18])
+SENSITIVE = np.array([np.inf, 0.90, 0.70, 0.50, 0.35, 0.20])
 """Share of a joint's largest effort that may come from outside, by collision sensitivity 0 (off) to 5; our choice."""
 _SLACK = 1e-6
 
@@ -66,7 +66,9 @@ class Limits:
         """Forgets how fast the tool was."""
         self._tcp.clear()
 
-    def check(self, target: Floats, following: Floats, settings: Settings, frames: Frames, *, servo: bool) -> Floats:
+    def check(
+        self, target: Floats, following: Floats, settings: Settings, frames: Frames, *, servo: bool, rates: bool
+    ) -> Floats:
         """Returns the joint target that is allowed: `following`, or less of it where the tool's speed is reduced.
 
         Args:
@@ -75,16 +77,18 @@ class Limits:
             settings: Of the box.
             frames: Tool and world offsets.
             servo: Whether servo targets are followed.
+            rates: Whether velocities are kept up, which nothing but a limit ends.
 
         Raises:
             Tripped: It breaks a limit.
         """
         bounds = Bounds.of(settings)
-        outward = np.maximum(bounds.joint_low - following, following - bounds.joint_high)
+        change = following - target
+        ahead = following + change * np.abs(change) / (2 * JOINT_ACCELERATION * STEP_S**2) if rates else following
+        outward = np.maximum(bounds.joint_low - ahead, ahead - bounds.joint_high)
         before = np.maximum(bounds.joint_low - target, target - bounds.joint_high)
         if (outward > np.maximum(before, 0.0) + _SLACK).any():
             raise Tripped(JOINT_LIMIT)
-        change = following - target
         if np.abs(change).max() > JOINT_SPEED * STEP_S * (1 + 1e-6):
             raise Tripped(SPEED)
         now, there = frames.tool_position(flange(target)[0]), frames.tool_position(flange(following)[0])

@@ -134,8 +134,10 @@ class Mover:
             low, high = np.minimum(bounds.joint_low, self.target), np.maximum(bounds.joint_high, self.target)
             following = np.clip(following, low, high)
         elif following is not self.target:
-            servo = isinstance(follower, Streaming)
-            following = self._limits.check(self.target, following, self.settings, self.frames, servo=servo)
+            following = self._limits.check(
+                self.target, following, self.settings, self.frames,
+                servo=isinstance(follower, Streaming), rates=isinstance(follower, JointVelocity | TcpVelocity),
+            )  # fmt: skip
         self.velocity = (following - self.target) / STEP_S
         self.target = following
         return following

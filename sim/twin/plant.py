@@ -21,7 +21,7 @@ from sim.world import BatchWorld
 
 STEP_S = EE_DELTA.dt_s / SUBSTEPS
 """One physics step, and the box's cycle [s]."""
-SETTLING_S = 0.01
+SETTLING_S = 0.025
 """Time constant with which external torque is smoothed [s]."""
 
 

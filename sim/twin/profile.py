@@ -10,6 +10,8 @@ import numpy as np
 SMOOTHING_S = 0.04
 """Shortest time in which the acceleration builds up [s]: 20 rad/s^2 at the arm's 500 rad/s^3."""
 
+_NOTHING = 1e-9
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
@@ -26,7 +28,7 @@ class Profile:
 
     @staticmethod
     def plan(length: float, speed: float, acceleration: float, jerk: float) -> "Profile":
-        """Returns the fastest profile that keeps to speed, acceleration and jerk.
+        """Returns a profile that keeps to speed, acceleration and jerk; it cruises for `blur_s` at least.
 
         Args:
             length: How far, 0 or more [m or rad].
@@ -34,8 +36,11 @@ class Profile:
             acceleration: Largest acceleration, above 0.
             jerk: Largest change of acceleration, above 0.
         """
-        cruise = min(speed, float(np.sqrt(length * acceleration)))
         blur = max(SMOOTHING_S, acceleration / jerk)
+        length = length if length > _NOTHING else 0.0
+        level = acceleration * blur
+        short = 2 * length * acceleration / (level + float(np.sqrt(level**2 + 4 * length * acceleration)))
+        cruise = min(speed, short)
         return Profile(length=length, cruise=cruise, acceleration=acceleration, blur_s=blur)
 
     @property
