@@ -15,7 +15,7 @@ from core.arrays import Floats, Image
 
 BLACK_LEVEL = 6.0
 """A picture whose mean value is below this, of 255, shows nothing."""
-MOVED_RAD = 0.03
+MOVED_RAD = 0.012
 """A joint that turned this far must have changed every picture of the arm [rad]."""
 _STRIDE = 7
 """Every so many-th byte is looked at; a prime, so that all colours and columns take part."""

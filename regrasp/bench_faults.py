@@ -76,11 +76,11 @@ def _needs(row: Row) -> tuple[str, str, str]:
 
 
 def _run_group(config: BenchFaultsConfig, number: int, rows: Sequence[Row]) -> Iterator[Outcome]:
-    given = RigConfig(
-        bringup=_bringup(config, f"{number:02d}", "sway"), lie=rows[0].lie, environment=rows[0].environment
-    )  # fmt: skip
-    waiting = list(rows)
+    waiting, robots = list(rows), 0
     while waiting:
+        robots += 1
+        bringup = _bringup(config, f"{number:02d}-{robots}", "sway")
+        given = RigConfig(bringup=bringup, lie=rows[0].lie, environment=rows[0].environment)
         with Rig(given, _say) as rig:
             while waiting:
                 outcome = _tried(rig, waiting.pop(0))

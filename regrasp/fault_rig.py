@@ -31,8 +31,8 @@ SETTLE_S = 60.0
 """Longest wait for a graph to come up [s]."""
 MOVING_S = 0.3
 """The arm moves when it did so for this long [s]."""
-EPISODE_S = 20.0
-"""An episode of the bench is begun anew before it lasts this long [s]."""
+EPISODE_S = 120.0
+"""Longest time of an episode of the bench [s]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

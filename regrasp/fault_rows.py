@@ -22,6 +22,8 @@ CHUNK_S = 1.3
 """A policy that answers no more: the arm comes to rest when the last chunk ends [s]."""
 IMAGE_S = 0.45
 """An image that is not renewed: 0.25 s old, one tick, and the way to rest [s]."""
+FROZEN_S = 0.9
+"""The same picture again and again: noticed when the slow arm has moved 0.012 rad, then as above [s]."""
 RULE_S = 6.0
 """What rules mend by themselves is mended within this [s]."""
 DISK_BYTES = 4096
@@ -161,14 +163,14 @@ LIES = tuple(
 )  # fmt: skip
 
 CAMERAS = (
-    Row(group="camera", name="frozen picture 0.45 s", inject=_camera("frozen", 0.45), hold_s=IMAGE_S,
-        after=After.ITSELF),
-    Row(group="camera", name="frozen picture 2 s", inject=_camera("frozen", 2.0), hold_s=IMAGE_S, after=After.PERSON,
-        phase=Phase.HOLDING),
+    Row(group="camera", name="frozen picture 0.1 s", inject=_camera("frozen", 0.1), hold_s=None,
+        after=After.NO_HOLD),
+    Row(group="camera", name="frozen picture 2 s", inject=_camera("frozen", 2.0), hold_s=FROZEN_S, after=After.PERSON,
+        phase=Phase.HOLDING, undo=_camera("none", 0.0)),
     Row(group="camera", name="black picture 2 s", inject=_camera("black", 2.0), hold_s=IMAGE_S, after=After.PERSON,
-        phase=Phase.HOLDING),
+        phase=Phase.HOLDING, undo=_camera("none", 0.0)),
     Row(group="camera", name="late pictures 2 s", inject=_camera("late", 2.0), hold_s=IMAGE_S, after=After.PERSON,
-        phase=Phase.HOLDING),
+        phase=Phase.HOLDING, undo=_camera("none", 0.0)),
 )  # fmt: skip
 
 PEOPLE = (

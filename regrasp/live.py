@@ -58,6 +58,8 @@ class CellConfig:
     """None: the simulated cell's true geometry."""
     camera_px: int
     ring_prefix: str
+    episode_s: float
+    """Longest time of an episode [s]; 0: the task's own."""
     ahead_s: float
     """Actions are played this much before their time [s]."""
     skills: bool
@@ -238,7 +240,8 @@ class Live:
         def done(step: Step) -> bool:
             return claims(step) or over()
 
-        return run_beats(beat, self._cell.info.episode_steps, done)
+        longest = round(self._cell.config.episode_s / EE_DELTA.dt_s) or self._cell.info.episode_steps
+        return run_beats(beat, longest, done)
 
     def _await_sight(self, robot: StreamRobot | ShadowRobot, serve: Callable[[int], None]) -> None:
         """Waits until every camera has delivered a picture of this episode; before it the arm was told nothing."""

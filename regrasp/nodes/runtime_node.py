@@ -62,6 +62,9 @@ class RuntimeNodeConfig:
     ahead_s: float = parameter(
         0.05, says="Actions are played this much before their time, for arm and cameras lag [s].", low=0.0, high=0.5
     )
+    episode_s: float = parameter(
+        0.0, says="Longest time of an episode [s]; the task's own when 0.", low=0.0, high=3600.0
+    )
     skills: bool = parameter(True, says="Whether probe and skills are loaded; without them a failure ends in HOLDING.")
     vlm: str = parameter("", says="Root of an OpenAI-compatible endpoint that names failures; the probe when empty.")
     vlm_model: str = parameter("", says="Model to ask there.")
@@ -110,8 +113,8 @@ class RuntimeNode:
         cell = Cell.load(CellConfig(
             task=given.task, models=Path(given.models) if given.models else None,
             calibration=Path(given.calibration) if given.calibration else None, camera_px=given.camera_px,
-            ring_prefix=given.ring_prefix, ahead_s=given.ahead_s, skills=given.skills, vlm=given.vlm,
-            vlm_model=given.vlm_model, vlm_deadline_s=given.vlm_deadline_s,
+            ring_prefix=given.ring_prefix, episode_s=given.episode_s, ahead_s=given.ahead_s, skills=given.skills,
+            vlm=given.vlm, vlm_model=given.vlm_model, vlm_deadline_s=given.vlm_deadline_s,
         ))  # fmt: skip
         policy = self._open.enter_context(RemotePolicy(RemotePolicyConfig(endpoint=given.policy)))
         self._live = self._open.enter_context(Live(
