@@ -313,6 +313,8 @@ class XArm:
         if offline:
             self._disarm(offline)
             raise DeviceNotConnected(offline, device=self._config.device, remedy="check the cable, then link again")
+        if self._armed and not self._follows(links.reading()):
+            self._disarm("the controller left its mode or stopped")
         if not self._armed:
             code = links.side.reading.error
             raise DeviceFault(

@@ -28,8 +28,13 @@ from core.errors import DeviceError, DeviceFault, DeviceNotConnected, DeviceTime
 
 log = logging.getLogger(__name__)
 Value = TypeVar("Value")
-_CONNECT_S = 6.0
-"""Longest wait for the first words of a box that took the connection [s]; the SDK itself would wait minutes."""
+_CONNECT_S = 4.0
+"""Longest wait for the SDK's first words with the box [s]; by itself it would wait minutes."""
+_KNOCK_S = 1.0
+"""Longest wait for a connection, and then for an answer, before the SDK is let loose [s]."""
+_PORT = 502
+_VERSION_REQUEST = bytes([0, 1, 0, 2, 0, 1, 1])
+"""Asks for the version. Source: UFACTORY xArm developer manual, private protocol."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +158,7 @@ class Line:
         return self.reading
 
     def _connect(self) -> None:
+        self._knock()
         watchdog = threading.Timer(_CONNECT_S, self.api.disconnect)
         watchdog.start()
         try:
@@ -164,8 +170,19 @@ class Line:
         finally:
             watchdog.cancel()
         if not self.connected:
-            raise self._gone("took the connection and said nothing")
+            raise self._gone("cannot be reached: it took the connection and said nothing")
         self.api.register_report_callback(self._take)
+
+    def _knock(self) -> None:
+        """Makes sure that somebody answers: a box that takes connections and is silent costs the SDK ten seconds."""
+        try:
+            with socket.create_connection((self._config.ip, _PORT), timeout=_KNOCK_S) as door:
+                door.sendall(_VERSION_REQUEST)
+                answered = bool(door.recv(1))
+        except OSError as error:
+            raise self._gone(f"cannot be reached: {error}") from error
+        if not answered:
+            raise self._gone("cannot be reached: it hung up")
 
     def _take(self, report: dict[str, list[float]]) -> None:
         """Notes one report; runs in the SDK's thread."""

@@ -13,8 +13,8 @@ from bridge.xarm.link import Line
 from bridge.xarm.stop_line import STOPPED
 from core.errors import DeviceFault
 
-_REPORT_S = 3.0
-"""Longest wait for a rich report, which comes five times a second [s]."""
+_REPORT_S = 6.0
+"""Longest wait for a rich report, which comes five times a second; the SDK tries a failed report port every 2 s [s]."""
 _DONE = (0, 2)
 """Codes of a setting that was taken: fine, or fine while a warning is pending."""
 _TAKEN = (0, 2, 9)
