@@ -140,7 +140,9 @@ class ArmWork:
         """Does one beat at `t_ns` [ns]: measures, tells, and when active follows or holds."""
         self._finish_job()
         state = self._measured()
-        if self._shell.active:
+        if self._ear.asked:
+            self._obey_stop(t_ns, state)
+        elif self._shell.active:
             self._act(t_ns, state)
         self._status = self._described(state)
         if state is not None:
@@ -150,17 +152,16 @@ class ArmWork:
 
     def _act(self, t_ns: int, state: ArmState | None) -> None:
         mode = ArmMode.OFFLINE if state is None else state.status.mode
-        if self._ear.asked:
-            self._obey_stop(t_ns, mode)
-        elif self._job is not None:
-            return
-        elif state is not None and mode is ArmMode.READY:
+        if mode is not ArmMode.OFFLINE:
             self._relink.reset()
+        if self._job is not None:
+            return
+        if state is not None and mode is ArmMode.READY:
             self._follow(t_ns, state)
-        else:
-            if self._follower.following:
-                self._follower.rest(f"the arm is {mode}")
-            self._mend(t_ns, mode, state)
+            return
+        if self._follower.following:
+            self._follower.rest(f"the arm is {mode}")
+        self._mend(t_ns, mode, state)
 
     def _follow(self, t_ns: int, state: ArmState) -> None:
         duty, command = self._follower.decide(t_ns, state), self._follower.command
@@ -174,10 +175,12 @@ class ArmWork:
             self._follower.rest(f"refused by the arm: {error}")
             log.error("%s", self._follower.reason)
 
-    def _obey_stop(self, t_ns: int, mode: ArmMode) -> None:
+    def _obey_stop(self, t_ns: int, state: ArmState | None) -> None:
         self._follower.rest("emergency stop", until_released=True)
-        if mode is not ArmMode.STOPPED and self._job is None and self._restop.due(t_ns):
-            self._start(_Job("stop", self._arm.stop))
+        if state is None or self._job is not None:
+            return
+        if not (self._ear.proven and state.status.mode is ArmMode.STOPPED) and self._restop.due(t_ns):
+            self._start(_Job("stop", self._arm.stop, self._ear.prove))
 
     def _mend(self, t_ns: int, mode: ArmMode, state: ArmState | None) -> None:
         if mode is ArmMode.OFFLINE and self._relink.due(t_ns):
@@ -248,11 +251,12 @@ class ArmWork:
 
     def _serve_rearm(self) -> None:
         self._require_writable()
+        if not self._shell.active:
+            raise DeviceFault("the node is not active", device="arm", remedy="activate it; supervisor/bring_up does")
         self._require_no_stop()
         self._run("arm", self._arm.arm, self._follower.release)
 
     def _serve_reset(self) -> None:
-        self._require_writable()
         heard = self._ear.heard
         self._run("reset stop", self._arm.reset_stop, lambda: self._ear.release(heard))
 
@@ -261,9 +265,8 @@ class ArmWork:
         self._run("clear fault", lambda: self._arm.clear_fault(by_person=True))
 
     def _require_writable(self) -> None:
-        if self._policy.readonly or not self._shell.active:
-            why = "readonly" if self._policy.readonly else "not active"
-            raise DeviceFault(f"the node is {why}", device="arm", remedy="activate it without readonly")
+        if self._policy.readonly:
+            raise DeviceFault("the node only measures", device="arm", remedy="start it without readonly")
 
     def _require_no_stop(self) -> None:
         if self._ear.asked:

@@ -16,12 +16,13 @@ import cv2
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from bridge.realtime import enter_realtime
 from bridge.ros import messages, qos
 from bridge.ros.camera_feed import CameraFeed
 from bridge.ros.camera_info import read_camera_info
 from bridge.ros.camera_source import DeviceCamera, FrameSource, TwinCamera
 from bridge.ros.camera_topic import TopicCamera
-from bridge.ros.node import Shell, opened
+from bridge.ros.node import LOG_FORMAT, Shell, opened
 from bridge.ros.parameters import parameter
 from bridge.sight import Frame
 from core.errors import ConfigError, DeviceNotConnected, RegraspError
@@ -32,6 +33,8 @@ BEAT_NS = 5_000_000
 """How often the feeds are looked at [ns]."""
 TOPIC = "topic:"
 """What a source begins with that is another driver's image topic."""
+PRIORITY = 30
+"""Of SCHED_FIFO, where the user may: pictures must not wait for models, the arm must not wait for pictures."""
 DONE, WRONG_USE = 0, 2
 
 
@@ -190,6 +193,9 @@ def _infos(config: CameraNodeConfig) -> dict[str, CameraInfo]:
 def main() -> int:
     """Runs the process; returns its exit code."""
     cv2.setNumThreads(1)
+    realtime = enter_realtime(PRIORITY)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    log.info("%s", realtime.line())
     try:
         with opened("camera", CameraNodeConfig, sys.argv) as (shell, config):
             work = CameraWork(shell, config)

@@ -156,7 +156,7 @@ class ManagedNode:
         active = state == State.PRIMARY_STATE_ACTIVE
         if active and self.stage is not Stage.ACTIVE:
             log.info("%s is active", self.name)
-            self.trouble = ""
+            self.wanted, self.trouble = True, ""
         if not active and self.stage is Stage.ACTIVE:
             self.wanted, self.trouble = False, "somebody else took it out of the state active"
         self.stage = Stage.ACTIVE if active else Stage.PRESENT

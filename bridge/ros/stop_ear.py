@@ -70,6 +70,10 @@ class StopEar:
         """Whether the controller was read back as stopped after the present stop was asked for."""
         return self._proven.is_set()
 
+    def prove(self) -> None:
+        """Notes that the controller was read back as stopped by other means."""
+        self._proven.set()
+
     def release(self, heard: int) -> None:
         """Forgets the stop that a person reset, unless another one came since.
 

@@ -127,3 +127,7 @@ def test_an_arm_node_that_is_killed_leaves_a_stopped_controller(robot):
     robot.client.spin(1.5)
     assert stage(robot, "arm") == "present"
     assert robot.twin.truth().state == 4, "nothing moves before a person says so"
+    robot.client.ask("arm/reset_e_stop")
+    robot.client.ask("supervisor/bring_up")
+    wait_up(robot)
+    assert robot.client.arm().mode is ArmMode.READY
