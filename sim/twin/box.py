@@ -12,7 +12,7 @@ from core.arrays import Floats
 from core.clock import Clock
 from core.kinematics import HOME_RAD
 from core.worlds import Injection
-from sim.twin.cabinet import Cabinet
+from sim.twin.cabinet import STOPPED, Cabinet
 from sim.twin.face import BoxState, Motion, Settings, TaskEvent
 from sim.twin.faults import ERRORS, STALL_S, Faults
 from sim.twin.followers import JointGoal, JointVelocity, LineGoal, Streaming, TcpVelocity
@@ -93,6 +93,11 @@ class SimBox:
         if self._now is None:
             self._now = self._look()
         return self._now
+
+    def standing(self) -> tuple[int, int, bool]:
+        """Returns error, warning, and whether the arm can move."""
+        box = self._cabinet
+        return box.error, box.warning, box.state < STOPPED and all(box.enabled)
 
     def on_task(self, listener: Callable[[TaskEvent], None]) -> None:
         """Has `listener` called when a queued command begins and ends."""

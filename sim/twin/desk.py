@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from sim.twin.face import Box, BoxState, Settings
+from sim.twin.face import Box, Settings
 from sim.twin.identity import Identity
 
 BAUD_2M = 11
@@ -65,21 +65,18 @@ class Answer:
 
     payload: bytes = b""
     invalid: bool = False
-    """The result is of no use: status bit 0x08."""
+    """The result is of no use: status bit `NO_USE`."""
     task: int = 0
     """Number of the queued command, 0 when none."""
 
 
+NO_USE = 0x08
+"""Status bit: the result is of no use."""
 OK, INVALID = Answer(), Answer(invalid=True)
 Handler = Callable[[Desk, bytes], Answer]
 
 
-def status(state: BoxState, *, invalid: bool = False) -> int:
-    """Returns the status byte: 0x40 error, 0x20 warning, 0x10 cannot move, 0x08 the result is of no use."""
-    cannot_move = state.state >= 4 or not all(state.enabled) or not all(state.released)
-    return (
-        (0x40 if state.error else 0)
-        | (0x20 if state.warning else 0)
-        | (0x10 if cannot_move else 0)
-        | (0x08 if invalid else 0)
-    )
+def status(box: Box) -> int:
+    """Returns the status byte: 0x40 error, 0x20 warning, 0x10 cannot move."""
+    error, warning, can_move = box.standing()
+    return (0x40 if error else 0) | (0x20 if warning else 0) | (0 if can_move else 0x10)

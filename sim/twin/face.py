@@ -136,6 +136,10 @@ class Box(Protocol):
         """Returns how the box is at this instant; cheap, it is called for every reply."""
         ...
 
+    def standing(self) -> tuple[int, int, bool]:
+        """Returns error, warning, and whether it can move: the status of every reply, so nothing is worked out here."""
+        ...
+
     def on_task(self, listener: Callable[[TaskEvent], None]) -> None:
         """Has `listener` called when a queued command begins and ends, from the event loop's thread."""
         ...

@@ -78,7 +78,7 @@ class Feedback:
         f = ticket.frame
         ticket.send(
             FEEDBACK_FRAME.pack(
-                f.tid, f.prot, _LENGTH, FEEDBACK, status(self._box.now()), event.kind, f.fun, event.number & 0xFFFF,
+                f.tid, f.prot, _LENGTH, FEEDBACK, status(self._box), event.kind, f.fun, event.number & 0xFFFF,
                 event.code, event.t_ns // 1000,
             )
         )  # fmt: skip

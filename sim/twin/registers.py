@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from struct import error as too_short
 
 from core.errors import ContractError
-from sim.twin.desk import Answer, Desk, Handler, status
+from sim.twin.desk import NO_USE, Answer, Desk, Handler, status
 from sim.twin.registers_common import COMMON
 from sim.twin.registers_force import FORCE
 from sim.twin.registers_kinematics import KINEMATICS
@@ -36,15 +36,16 @@ def answer(desk: Desk, fun: int, params: bytes) -> tuple[int, Answer]:
     handler = REGISTERS.get(fun)
     if handler is None or not desk.identity.knows(fun):
         return _refused(desk, UNKNOWN)
-    before = desk.box.now() if fun in RESETS else None
+    before = status(desk.box)
     try:
         result = handler(desk, params)
     except (ContractError, too_short):
         return _refused(desk, BAD_PARAMETER)
-    return status(before or desk.box.now(), invalid=result.invalid), result
+    code = before if fun in RESETS else status(desk.box)
+    return code | (NO_USE if result.invalid else 0), result
 
 
 def _refused(desk: Desk, warning: int) -> tuple[int, Answer]:
     """Zeros go with it, as a client that reads numbers needs them to see the status."""
     desk.box.warn(warning)
-    return status(desk.box.now(), invalid=True), Answer(bytes(28))
+    return status(desk.box) | NO_USE, Answer(bytes(28))

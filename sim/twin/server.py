@@ -241,7 +241,7 @@ class _Control(asyncio.Protocol):
             self._feedback.tell(ticket, TaskEvent(number=0, kind=TRIGGERED, code=DONE, t_ns=self._desk.box.now().t_ns))
 
     def _about_feedback(self, ticket: Ticket) -> None:
-        self.send(reply(ticket.frame, status(self._desk.box.now()), b""))
+        self.send(reply(ticket.frame, status(self._desk.box), b""))
         if ticket.frame.fun == SET_KINDS:
             self._kinds = ticket.frame.params[0] if ticket.frame.params else 0
         else:

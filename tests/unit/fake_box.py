@@ -52,6 +52,9 @@ class FakeBox:
             gripper_moving=False, gripper_holds=False, gripper_error=self.gripper_error,
         )  # fmt: skip
 
+    def standing(self) -> tuple[int, int, bool]:
+        return self.error, self.warning, self.state < 4 and all(self.on)
+
     def on_task(self, listener: Callable[[TaskEvent], None]) -> None:
         self.listeners.append(listener)
 
