@@ -57,7 +57,7 @@ class Process:
     stop_rank: int = 1
     """Lower ranks are told to stop, and have stopped, before higher ones are told."""
     spoken: bool = False
-    """Whether its lines are shown on the console as well."""
+    """Whether its lines are shown on the console as well; its errors are in any case."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "environment", MappingProxyType(dict(self.environment)))

@@ -56,6 +56,8 @@ class _Running:
     log: Path
     since: int
     """Where in the log this start's lines begin [bytes]."""
+    told: int
+    """Where in the log begins what `news` has not told yet [bytes]."""
     awaited: bool = False
     """Whether its end was asked for."""
 
@@ -195,6 +197,16 @@ class Graph:
             file.seek(running.since)
             return file.read().decode(errors="replace").splitlines()
 
+    def news(self, name: str) -> list[str]:
+        """Returns the whole lines that a process has printed since this was last asked."""
+        running = self._started(name)
+        with running.log.open("rb") as file:
+            file.seek(running.told)
+            text = file.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        running.told += len(whole)
+        return whole.decode(errors="replace").splitlines()
+
     def tail(self, name: str, count: int = TAIL_LINES) -> str:
         """Returns the last lines a process printed, indented."""
         return "\n".join(f"    {line}" for line in self.lines(name)[-count:])
@@ -227,7 +239,7 @@ class Graph:
                 command(process, self._namespace, files=self._files), stdin=subprocess.DEVNULL, stdout=file,
                 stderr=subprocess.STDOUT, env=environment, start_new_session=True,
             )  # fmt: skip
-        self._running[process.name] = _Running(process=process, child=child, log=path, since=since)
+        self._running[process.name] = _Running(process=process, child=child, log=path, since=since, told=since)
 
     def _ready(self, running: _Running) -> bool:
         wanted = running.process.ready

@@ -124,6 +124,7 @@ def _runtime(given: Bringup) -> Process:
             "task": given.task, "models": str(given.models or ""), "calibration": str(given.calibration or ""),
             "policy": endpoint(given), "recorder": recorder_socket(given), "out": str(given.out),
             "ring_prefix": ring_prefix(given), "mode": mode(given), "vlm": given.vlm, "vlm_model": given.vlm_model,
+            "skills": given.policy != "sway",  # skills belong to the policy that they were trained for
         },
         stop_rank=0,
     )  # fmt: skip
@@ -133,7 +134,7 @@ def _supervisor(given: Bringup) -> Process:
     return Process(
         name="supervisor", purpose="brings the nodes up in order and makes the arm safe when one dies or hangs",
         module="bridge.ros.supervisor_node", parameters={"ip": address(given)},
-        after=_with_twin(given), stop_rank=1,
+        after=_with_twin(given), stop_rank=1, spoken=True,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """`regrasp up`: the whole stack of a robot from one command, on machines without ROS's launch tools too."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,8 @@ from regrasp.processes import Bringup, logs_below, table
 LOOK_EVERY_S = 0.1
 """How often it looks whether all are there, and what they said [s]."""
 FAILED = 1
+_LOGGED = re.compile(r"[-\d]+ [:,\d]+ (?P<level>[A-Z]+) \S+ (?P<text>.*)")
+"""A line of Python's logging as the nodes set it up."""
 NO_ROS = (
     "no rclpy here: install regrasp with its extra, `pip install 'regrasp[ros]'` (Linux on x86_64), or source your ROS "
     "first: `source /opt/ros/jazzy/setup.bash`"
@@ -58,7 +61,7 @@ def _run(config: UpConfig, processes: tuple[Process, ...], say: Callable[[str], 
     with graph:
         try:
             graph.start()
-            return _watch(graph, [process.name for process in processes if process.spoken])
+            return _watch(graph, processes)
         except GraphFailed as error:
             say(f"stopping: {error}")
             return FAILED
@@ -71,19 +74,24 @@ def _run(config: UpConfig, processes: tuple[Process, ...], say: Callable[[str], 
             say("all processes have ended")
 
 
-def _watch(graph: Graph, spoken: Sequence[str]) -> int:
-    """Shows what the spoken processes say until one ends that ends all; returns its exit code."""
-    heard = dict.fromkeys(spoken, 0)
+def _watch(graph: Graph, processes: Sequence[Process]) -> int:
+    """Shows what the processes say until one ends that ends all; returns its exit code."""
     while True:
         ended = graph.check()
-        for name in spoken:
-            lines = graph.lines(name)
-            for line in lines[heard[name] :]:
-                print(f"{name} | {line}", flush=True)
-            heard[name] = len(lines)
+        for process in processes:
+            for line in filter(None, (_heard(line, process) for line in graph.news(process.name))):
+                print(f"{process.name} | {line}", flush=True)
         if ended is not None:
             return ended.code if ended.code >= 0 else FAILED
         time.sleep(LOOK_EVERY_S)
+
+
+def _heard(line: str, process: Process) -> str:
+    """Returns what the console shows of a line in a log, "" when nothing: what goes on, and every error."""
+    logged = _LOGGED.match(line)
+    if logged is None:
+        return line if process.spoken and process.parameters is None else ""
+    return logged["text"] if process.spoken or logged["level"] == "ERROR" else ""
 
 
 @contextmanager
