@@ -6,12 +6,12 @@ Everything is real but the arm: the SDK, the wire, ROS 2, the processes. Times a
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from core.errors import RegraspError, unknown_name
+from core.errors import DeviceTimeout, RegraspError, unknown_name
 from core.flow import Phase
 from regrasp.bench_estop import free_port, own_address
 from regrasp.fault_clock import CLOCK
@@ -28,6 +28,8 @@ JUMP_DEG = 1.0
 """Largest jump of a joint at any stop, resume or re-arm [degrees]."""
 BEFORE_NS = 200_000_000
 """Trace looked at before the instant [ns]."""
+PHASE_S = 5.0
+"""A person is called within this: rules had 3 s to mend what stopped the arm [s]."""
 LOOK_S = 1.0
 """How much longer than allowed the arm is watched [s]."""
 
@@ -81,6 +83,12 @@ def _run_group(config: BenchFaultsConfig, number: int, rows: Sequence[Row]) -> I
         robots += 1
         bringup = _bringup(config, f"{number:02d}-{robots}", "sway")
         given = RigConfig(bringup=bringup, lie=rows[0].lie, environment=rows[0].environment)
+        try:
+            if rows[0].build is not None:
+                rows[0].build()
+        except RegraspError as error:
+            yield _untried(waiting.pop(0), error)
+            continue
         with Rig(given, _say) as rig:
             while waiting:
                 outcome = _tried(rig, waiting.pop(0))
@@ -100,7 +108,12 @@ def _tried(rig: Rig, row: Row) -> Outcome:
     try:
         return _run(rig, row)
     except RegraspError as error:
-        return Outcome(row=row, stop=None, jump_deg=0.0, lost=None, phase="", ok=False, broken=True, note=str(error))
+        return _untried(row, error)
+
+
+def _untried(row: Row, error: RegraspError) -> Outcome:
+    """Returns the outcome of a row that could not be run to its end, which is never as expected."""
+    return Outcome(row=row, stop=None, jump_deg=0.0, lost=None, phase="", ok=False, broken=True, note=str(error))
 
 
 def _run(rig: Rig, row: Row) -> Outcome:
@@ -112,7 +125,7 @@ def _run(rig: Rig, row: Row) -> Outcome:
     spent_s = (time.monotonic_ns() - t_ns) * 1e-9
     rig.robot.spin(max(0.0, (row.hold_s or 0.0) + LOOK_S - spent_s))
     stop = reaction(rig.twin.trace(t_ns - BEFORE_NS), t_ns)
-    phase = rig.phase()
+    phase = _phase(rig, row)
     problem = _after(rig, row)
     jump_deg = reaction(rig.twin.trace(t_ns - BEFORE_NS), t_ns).jump_deg
     lost = rig.lost_before(t_ns) if row.name.startswith("runtime (") else rig.lost_steps()
@@ -121,6 +134,14 @@ def _run(rig: Rig, row: Row) -> Outcome:
         row=row, stop=stop, jump_deg=jump_deg, lost=lost, phase=phase, ok=not problems,
         broken=row.after is After.NEW_GRAPH, note="; ".join(problems),
     )  # fmt: skip
+
+
+def _phase(rig: Rig, row: Row) -> str:
+    """Returns the loop's phase, once it is the one that is expected or when that has taken too long."""
+    if row.phase is not None:
+        with suppress(DeviceTimeout):
+            rig.robot.wait(f"phase {row.phase}", lambda: rig.phase() == row.phase, PHASE_S)
+    return rig.phase()
 
 
 def _after(rig: Rig, row: Row) -> str:

@@ -52,6 +52,8 @@ class Row:
     hold_s: float | None
     """Longest time to rest [s]; None: the arm is not to stop."""
     after: After
+    build: Callable[[], None] | None = None
+    """Done before the graph is started; raises `ConfigError` when the row cannot be run here."""
     prepare: Callable[[Rig], None] | None = None
     """Done before the instant from which times are taken."""
     undo: Callable[[Rig], None] | None = None
@@ -104,7 +106,7 @@ def _free_disk(rig: Rig) -> None:
 def _flicker(rig: Rig) -> None:
     """Freezes the runtime for a moment: a peer that is gone and comes back with all it was about to say."""
     os.kill(rig.graph.pid("runtime"), signal.SIGSTOP)
-    time.sleep(0.4)
+    time.sleep(0.25)
     os.kill(rig.graph.pid("runtime"), signal.SIGCONT)
 
 
@@ -169,8 +171,8 @@ CAMERAS = (
         phase=Phase.HOLDING, undo=_camera("none", 0.0)),
     Row(group="camera", name="black picture 2 s", inject=_camera("black", 2.0), hold_s=IMAGE_S, after=After.PERSON,
         phase=Phase.HOLDING, undo=_camera("none", 0.0)),
-    Row(group="camera", name="late pictures 2 s", inject=_camera("late", 2.0), hold_s=IMAGE_S, after=After.PERSON,
-        phase=Phase.HOLDING, undo=_camera("none", 0.0)),
+    Row(group="camera", name="late pictures 2 s", inject=_camera("late", 2.0), hold_s=IMAGE_S, after=After.ITSELF,
+        undo=_camera("none", 0.0)),
 )  # fmt: skip
 
 PEOPLE = (
@@ -185,7 +187,7 @@ DISK = (
 )  # fmt: skip
 
 PEER = (
-    Row(group="peer", name="runtime frozen 0.4 s (lost DDS peer)", inject=_flicker, hold_s=WATCHDOG_S,
+    Row(group="peer", name="runtime frozen 0.25 s (lost DDS peer)", inject=_flicker, hold_s=WATCHDOG_S,
         after=After.ITSELF),
 )  # fmt: skip
 
