@@ -70,7 +70,7 @@ def twin_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwinProce
     home, pid = os.environ.get("HOME"), os.getpid()
     os.environ["HOME"] = str(tmp_path_factory.mktemp("home"))
     ip = f"127.{20 + pid // 250 % 200}.{1 + pid % 250}.2"
-    command = [sys.executable, "-m", "regrasp.cli", "twin", "--ip", ip, "--control-port", "0"]
+    command = [sys.executable, "-m", "regrasp.cli", "twin", "--ip", ip, "--control-port", "0", "--realtime"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MUJOCO_GL": "osmesa"}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
@@ -98,3 +98,15 @@ def _await_twin(twin: subprocess.Popen[str]) -> int:
             if found := re.search(r"^ready .*control=http://127\.0\.0\.1:(\d+)", line):
                 return int(found[1])
     pytest.fail(f"the twin did not get ready: {said}")
+
+
+@pytest.fixture
+def on_time() -> Iterator[None]:
+    """Real-time scheduling for the test and the threads it starts, where the system permits it: beats are measured."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+    except PermissionError:
+        yield
+        return
+    yield
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

@@ -12,6 +12,7 @@ from core.errors import ContractError, DeviceError, DeviceFault, DeviceNotConnec
 from core.fake_arm import FakeArm
 from core.ports import JointArm
 
+pytestmark = pytest.mark.usefixtures("on_time")
 BEAT_S = 0.01
 
 

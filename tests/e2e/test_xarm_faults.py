@@ -10,8 +10,11 @@ from bridge.twin_control import TwinControl
 from core.arm import ArmMode, Clearing
 from core.errors import DeviceError, DeviceFault
 
-pytestmark = pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")
-"""The SDK warns of a mode that changed under a call by a method that Python warns of."""
+pytestmark = [
+    pytest.mark.usefixtures("on_time"),
+    # The SDK tells of a mode that changed under a call by a method that Python warns of.
+    pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning"),
+]
 BEAT_S = 0.01
 JUMP_RAD = np.radians(1.0)
 """Largest jump that counts as none: target against measured, or target against the target before."""
