@@ -20,8 +20,8 @@ JOINT_LIMIT, SELF_COLLISION, COLLISION, FENCE, SERVO_SPEED = 23, 22, 31, 35, 60
 """Error codes, with `SPEED` 24."""
 SERVO_SPEED_FACTOR = 1.2
 """The tool may be this much faster than its limit while servo targets are followed."""
-SERVO_WINDOW = 10
-"""Cycles over which that speed is taken: servo targets come in steps."""
+SERVO_WINDOW = 20
+"""Cycles over which that speed is taken: servo targets come in steps, and late ones make up for lost time."""
 SENSITIVE = np.array([np.inf, 0.90, 0.70, 0.50, 0.35, 0.20])
 """Share of a joint's largest effort that may come from outside, by collision sensitivity 0 (off) to 5; our choice."""
 _SLACK = 1e-6

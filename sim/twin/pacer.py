@@ -4,6 +4,7 @@ Used by `sim.twin.process`.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -26,7 +27,7 @@ class Lag:
     lost_s: float
     """Real time that physics has been behind for good since the start [s]."""
     busy: float
-    """Share of real time that physics takes."""
+    """Share of one processor that cycles take."""
 
     def json(self) -> dict[str, float]:
         """Returns it by name."""
@@ -76,9 +77,10 @@ class Pacer:
             if now - self._next > BEHIND_S:
                 self._lost_s += now - self._next
                 self._next = now
+            began = time.thread_time()
             self._cycle()
             self._late[self._count % _KEPT] = now - self._next
-            self._spent[self._count % _KEPT] = loop.time() - now
+            self._spent[self._count % _KEPT] = time.thread_time() - began
             self._count += 1
             self._next += self._period_s
         self._timer = loop.call_at(max(self._next, loop.time()), self._run)
