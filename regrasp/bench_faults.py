@@ -128,7 +128,7 @@ def _run(rig: Rig, row: Row) -> Outcome:
     phase = _phase(rig, row)
     problem = _after(rig, row)
     jump_deg = reaction(rig.twin.trace(t_ns - BEFORE_NS), t_ns).jump_deg
-    lost = rig.lost_before(t_ns) if row.name.startswith("runtime (") else rig.lost_steps()
+    lost = rig.lost_steps(t_ns)
     problems = [p for p in (problem, *_differences(row, stop, jump_deg, lost, phase)) if p]
     return Outcome(
         row=row, stop=stop, jump_deg=jump_deg, lost=lost, phase=phase, ok=not problems,

@@ -1,7 +1,7 @@
 """A system clock that is set forward by an hour under a running robot: a row of the fault bench.
 
-The machine's own clock is never touched: a few lines of C (`step_clock.c`) are put before the C library of every process
-of that robot. They are compiled when the row is run; without a compiler the row fails and says so.
+The machine's own clock is never touched: a few lines of C (`step_clock.c`) are put before the C library of every
+process of that robot. They are compiled when the row is run; without a compiler the row fails and says so.
 """
 
 import os

@@ -113,6 +113,7 @@ class Rig:
     def begin(self, injected: str | None = None, seed: int = 31_000) -> None:
         """Begins an episode in a new scene as a person would: clears the arm, lays out, starts."""
         self.cancel()
+        self.robot.call("arm/clear_fault")  # a person has looked: the budget of automatic clearings is full again
         self.mend_arm()
         self._instruction = self.twin.reset(seed, injected).instruction
         self.robot.ask("arm/rearm")
@@ -158,16 +159,20 @@ class Rig:
             if arm is not None and arm.mode in _WAYS:
                 self.robot.call(_WAYS[arm.mode])
 
-    def lost_steps(self) -> int:
-        """Ends the present episode and returns how many committed steps its recording lacks."""
-        self.cancel()
-        facts = self.robot.facts("episode_status")
-        return int(facts.get("steps", "0")) - len(read_episode(self.recording()).steps)
+    def lost_steps(self, t_ns: int) -> int:
+        """Ends the present episode and returns how many committed steps its recording lacks.
 
-    def lost_before(self, t_ns: int) -> int:
-        """Returns how many steps are missing from the recording of a runtime that ended at `t_ns` [ns]."""
-        last_ns = read_episode(self.recording()).steps[-1].arrived.now_ns
-        return max(0, round((t_ns - last_ns) / (EE_DELTA.dt_s * 1e9)) - 1)
+        Args:
+            t_ns: When the runtime or the recorder ended, if one of them did [ns]: until then steps were committed.
+        """
+        alive = self.graph.running("runtime")
+        if alive:
+            self.cancel()
+        facts = self.robot.facts("episode_status")
+        steps = read_episode(self.recording()).steps
+        if alive and not facts.get("note"):
+            return int(facts.get("steps", "0")) - len(steps)
+        return max(0, round((t_ns - steps[-1].arrived.now_ns) / (EE_DELTA.dt_s * 1e9)) - 1)
 
     def recording(self) -> Path:
         """Returns where the present episode is recorded."""

@@ -105,7 +105,7 @@ def _run(rig: Rig, row: Row) -> Outcome:
     held_s = (time.monotonic_ns() - asked_ns) * 1e-9
     rig.robot.spin(1.0)
     trace = rig.twin.trace(asked_ns)
-    lost = rig.lost_steps()
+    lost = rig.lost_steps(time.monotonic_ns())
     stop = replace(reaction(trace, asked_ns), resumed_s=held_s)
     moved = any(
         step.phase is Phase.DIAGNOSING and step.commanded[:6].any() for step in read_episode(rig.recording()).steps
