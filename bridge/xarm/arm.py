@@ -187,6 +187,8 @@ class XArm:
             code = links.main.error_code()
             links.side.note_error(code)
             if not code:
+                if by_person:
+                    self._budget.refill()
                 return
             now = time.monotonic_ns()
             require_allowed(code, self._budget, by_person=by_person, now_ns=now, device=self._config.device)
