@@ -25,7 +25,7 @@ class WallLimits:
     """Lowest joint positions [rad]; narrower than any xArm 7's own, also those from serial number 1305 on."""
     joint_high: tuple[float, ...] = (6.2, 2.0, 6.2, 3.9, 6.2, 3.12, 6.2)
     """Highest joint positions [rad]."""
-    joint_speed: float = 2.8
+    joint_speed: float = 2.5
     """[rad/s]."""
     joint_acceleration: float = 18.0
     """[rad/s^2]."""
