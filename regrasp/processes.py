@@ -85,7 +85,9 @@ def _arm(given: Bringup) -> Process:
     return Process(
         name="arm", purpose="owns the arm: SDK to topics, second wall of limits, watchdog, fault recovery",
         module="bridge.ros.arm_node",
-        parameters={"ip": address(given), "readonly": mode(given) != "drive"},
+        parameters={
+            "ip": address(given), "simulated": given.robot == "twin", "readonly": mode(given) != "drive",
+        },
         after=_with_twin(given), stop_rank=3,
     )  # fmt: skip
 

@@ -18,6 +18,8 @@ from regrasp.processes import Bringup, logs_below, table
 
 LOOK_EVERY_S = 0.1
 """How often it looks whether all are there, and what they said [s]."""
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end it in order; a shell's `&` would have switched the first off."""
 FAILED = 1
 _LOGGED = re.compile(r"[-\d]+ [:,\d]+ (?P<level>[A-Z]+) \S+ (?P<text>.*)")
 """A line of Python's logging as the nodes set it up."""
@@ -69,7 +71,8 @@ def _run(config: UpConfig, processes: tuple[Process, ...], say: Callable[[str], 
             say("stopping: the runtime first, then the rest")
             raise
         finally:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
+            for number in ENDING:
+                signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
             graph.stop()
             say("all processes have ended")
 
@@ -101,11 +104,9 @@ def _terminable() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001, the interpreter's call
         raise KeyboardInterrupt(f"signal {number}")
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    interrupt = signal.getsignal(signal.SIGINT)
+    before = {number: signal.signal(number, end) for number in ENDING}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        signal.signal(signal.SIGINT, interrupt)
