@@ -74,6 +74,15 @@ def test_asked_to_end_it_ends_in_order(start, client, number):
     assert "Traceback" not in said
 
 
+def test_a_transition_out_of_turn_does_not_end_it(start, client):
+    process = start()
+    change(client, *UP)
+    service = client.node.create_client(ChangeState, "arm/change_state")
+    service.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE)))
+    change(client, Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE)
+    assert process.poll() is None
+
+
 def test_it_prints_its_parameters_and_refuses_unknown_ones(start):
     said, _ = start("-p", "watchdog:=0.2").communicate(timeout=20)
     assert "did you mean 'watchdog_s'" in said
