@@ -1,8 +1,9 @@
 """The physical cell of the twin in real time: one world of a task, moved by servo targets 5 ms at a time.
 
-Called by `sim.twin.box`, which commands it, and by `sim.twin.control`, which resets and pushes it. Servo effort is what
-the joints' motors give, gravity included; the effort expected without touching anything comes from the inverse dynamics
-of an arm with nothing around it, and what is left over is the torque that something outside exerts.
+Called by `sim.twin.box`, which commands it, and by `sim.twin.control`, which resets and pushes it. The effort expected
+of the servos without touching anything comes from the inverse dynamics of an arm with nothing around it; what the
+servos really give, gravity included, is that less the torque that contacts and pushes exert. (MuJoCo's own figure of
+the servos' effort is not used: where a servo is at its limit its integrator gives more than that.)
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ STEP_S = EE_DELTA.dt_s / SUBSTEPS
 """One physics step, and the box's cycle [s]."""
 SETTLING_S = 0.025
 """Time constant with which external torque is smoothed [s]."""
+_FORCES = ("constraint", "smooth", "passive", "bias", "actuator")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +69,8 @@ class Plant:
 
     def __init__(self, task: Task) -> None:
         self._world = BatchWorld(task, 1)
-        names = ("qpos", "qvel", "actuator_force", "xfrc_applied")
-        self._qpos, self._qvel, self._force, self._xfrc = (self._world.field(n)[0] for n in names)
+        self._qpos, self._qvel, self._xfrc = (self._world.field(n)[0] for n in ("qpos", "qvel", "xfrc_applied"))
+        self._forces = [self._world.field(f"qfrc_{name}")[0, :7] for name in _FORCES]
         self._time = self._world.field("time")
         self._expected = Expected()
         self._pushes: list[Push] = []
@@ -116,9 +118,9 @@ class Plant:
         pos, vel = self._qpos[:9].copy(), self._qvel[:9].copy()
         self._world.drive(np.append(joint_target, opening_m)[None, None])
         expected, gravity = self._expected.efforts(pos, vel, (self._qvel[:9] - vel) / STEP_S)
-        servo = self._force[:7]
-        self.joint_effort = servo + gravity
-        self.strain = self.strain + (expected - servo - self.strain) * (STEP_S / (SETTLING_S + STEP_S))
+        outside = self._outside()
+        self.joint_effort = expected - outside + gravity
+        self.strain = self.strain + (outside - self.strain) * (STEP_S / (SETTLING_S + STEP_S))
 
     def reset(self, seed: int, injection: Injection | None) -> None:
         """Starts a new episode as the in-process evaluation does with the same seed and failure."""
@@ -172,6 +174,11 @@ class Plant:
     def time_s(self) -> float:
         """Simulated time since the reset [s]."""
         return float(self._time[0])
+
+    def _outside(self) -> Floats:
+        """Returns the torque of contacts and pushes on the joints in the last step, shape (7,) [N m]."""
+        constraint, smooth, passive, bias, actuator = self._forces
+        return np.asarray(constraint + smooth - passive + bias - actuator)
 
     def _apply_pushes(self) -> None:
         if not self._pushes:

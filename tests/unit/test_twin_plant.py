@@ -170,6 +170,16 @@ def test_nothing_from_outside_is_felt_while_it_moves_freely(plant):
     assert np.abs(cell.box.now().joint_effort).max() > 5.0
 
 
+def test_jerky_targets_that_drive_the_servos_to_their_limit_are_no_collision(plant):
+    cell = Cell(plant)
+    start = cell.box.now().joint_pos
+    for k in range(6):
+        cell.box.servo_joints(start + 0.08 * (k % 2))
+        cell.run(0.2)
+        assert cell.box.now().error == 0
+        assert np.abs(plant.strain).max() < 0.01
+
+
 def test_a_still_arm_spends_its_effort_on_gravity(plant):
     cell = Cell(plant)
     effort = cell.box.now().joint_effort
