@@ -28,6 +28,8 @@ from sim.twin.trace import Trace
 
 NO_SOLUTION = 21
 """Error: no joints for a pose."""
+CARRIED_RAD = 0.1
+"""Servo targets farther than this from an arm that was just put elsewhere are not meant for it [rad]."""
 _SEEDS = tuple(HOME_RAD + np.array(turn) for turn in ((1.5, 0.5, 0, 0.5, 0, 0, 0), (-1.5, 0.5, 0, 0.5, 0, 0, 0)))
 
 
@@ -46,6 +48,7 @@ class SimBox:
         self._cabinet = Cabinet(lambda: plant.joint_pos, self.faults, self._tell)
         self._gripper, self._measured = Gripper(), Measured(plant)
         self._now: BoxState | None = None
+        self._carried = False
 
     def cycle(self) -> None:
         """Runs one cycle of 5 ms: motion, physics, what was felt, trace."""
@@ -59,10 +62,15 @@ class SimBox:
         self.trace.put(self._t_ns, self._measured.joint_pos, target, (box.state, box.mode, box.error))
 
     def new_episode(self, seed: int, injection: Injection | None) -> None:
-        """Puts another scene on the table and the arm where it starts, with the box ready and still."""
+        """Puts another scene on the table and the arm where it starts, with the box ready and still.
+
+        No real arm is ever carried elsewhere in an instant: until a client gets ready again, servo targets that are
+        farther than `CARRIED_RAD` from the arm are taken for those of the episode before, and ignored.
+        """
         self.faults.clear()
         self.plant.reset(seed, injection)
         self._cabinet.start_over()
+        self._carried = True
         self._gripper.place(self.plant.opening_m)
         self._measured.renew()
         self._now = None
@@ -110,7 +118,7 @@ class SimBox:
 
     def set_state(self, state: int) -> bool:
         """Asks for a state: 0 ready, 3 pause, 4 stop, 6 decelerated stop."""
-        self._now = None
+        self._now, self._carried = None, False
         return self._cabinet.set_state(state)
 
     def set_mode(self, mode: int) -> bool:
@@ -268,6 +276,10 @@ class SimBox:
         return None
 
     def _stream(self, goal: Floats | None) -> bool:
+        if goal is not None and self._carried:
+            self._carried = bool(np.abs(goal - self._cabinet.mover.target).max() > CARRIED_RAD)
+        if self._carried:
+            return False
         follower = self._engaged(SERVO, goal)
         if goal is None or not isinstance(follower, Streaming):
             return False

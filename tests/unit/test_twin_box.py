@@ -333,6 +333,18 @@ def test_a_full_queue_warns(bench):
     assert b.box.now().warning == 11
 
 
+def test_servo_targets_of_the_episode_before_do_not_move_the_arm_of_the_new_one(bench):
+    b = bench(1)
+    old = b.box.now().joint_pos + 0.5
+    b.box.new_episode(4, None)
+    start = b.box.now().joint_pos
+    assert not b.box.servo_joints(old)
+    b.run(0.2)
+    assert b.box.now().joint_pos == pytest.approx(start, abs=2e-3)
+    assert b.box.servo_joints(start + 0.01)
+    assert b.box.servo_joints(start + 0.15), "from then on it follows"
+
+
 def test_the_range_is_that_of_the_arm(bench):
     box = bench(0).box
     assert not box.over_joint_limit(XARM7.joint_low)
