@@ -17,10 +17,10 @@ from core.arrays import Floats
 from core.clock import Clock
 from core.errors import DeviceNotConnected
 from core.flow import Observation
-from core.kinematics import ik_step
+from core.kinematics import forward, ik_step
 from core.ports import JointArm
 from core.robots import EE_DELTA
-from core.servo import lead
+from core.servo import REACH_M, follow, lead
 
 
 class StreamRobot:
@@ -32,13 +32,17 @@ class StreamRobot:
         clock: The loop's clock.
         instruction: What the robot is told to do.
         beats: Points in which an action's way is cut: beats in one control period.
+        reach_m: Farthest the commanded position may run ahead of the tool [m]: by its lag more than in simulation.
+        pace: Share of the trained speed at which the loop sends actions; the arm then lags as much more in time.
     """
 
     def __init__(
-        self, arm: JointArm, images: ImageSource | None, clock: Clock, *, instruction: str, beats: int
-    ) -> None:
+        self, arm: JointArm, images: ImageSource | None, clock: Clock, *,
+        instruction: str, beats: int, reach_m: float = REACH_M, pace: float = 1.0,
+    ) -> None:  # fmt: skip
         self._arm, self._images, self._clock = arm, images, clock
-        self._instruction, self._beats = instruction, beats
+        self._instruction, self._beats, self._reach_m = instruction, beats, reach_m
+        self._pace = pace
         self._sight = Sight()
         self._entered = False
         self._way: _Way | None = None
@@ -99,9 +103,7 @@ class StreamRobot:
             self._way = None
             return EE_DELTA.still(self._gripper)
         way = self._way or _Way.at(state)
-        pos, quat = lead(
-            way.goal_pos, way.goal_quat, sent[None], state.tcp_pos_in_base[None], state.tcp_quat_xyzw_in_base[None]
-        )
+        pos, quat = self._led(way, sent, state)
         self._gripper = float(sent[-1])
         self._way = way.next(pos, quat)
         return sent
@@ -121,13 +123,25 @@ class StreamRobot:
             self._way = None
             return
         if not late:
-            self._way.advance(self._beats)
+            self._way.advance(self._beats, self._pace)
         self._arm.stream(self._way.point, self._gripper)
 
     def hold(self) -> None:
         """Stops where it is and keeps the gripper; the next action starts at the pose measured then."""
         self._way = None
         self._arm.hold()
+
+    def _led(self, way: "_Way", action: Floats, state: ArmState) -> tuple[Floats, Floats]:
+        """Returns the tool pose that an action leads to: (1, 3) [m] and (1, 4).
+
+        An action leads the arm that policies were trained on, which a model follows here; the real one, which lags
+        more, bounds by how much it may be ahead.
+        """
+        tool_pos, tool_quat = forward(way.trained[None])
+        pos, quat = lead(way.goal_pos, way.goal_quat, action[None], tool_pos, tool_quat)
+        ahead = pos[0] - state.tcp_pos_in_base
+        length = float(np.linalg.norm(ahead))
+        return (state.tcp_pos_in_base + ahead * min(1.0, self._reach_m / max(length, 1e-9)))[None], quat
 
     def _look(self, state: ArmState) -> dict[str, Frame]:
         """Returns the pictures taken since it was entered: what was before is another scene."""
@@ -141,29 +155,40 @@ class StreamRobot:
 
 
 class _Way:
-    """Where the tool is led, and the joint points on the way there."""
+    """Where the tool is led, the joint points on the way there, and where the trained-on arm would be by now."""
 
-    def __init__(self, goal_pos: Floats, goal_quat: Floats, start: Floats, target: Floats) -> None:
+    def __init__(
+        self, goal_pos: Floats, goal_quat: Floats, *, start: Floats, target: Floats, trained: Floats
+    ) -> None:  # fmt: skip
         self.goal_pos, self.goal_quat = goal_pos, goal_quat
         self._start, self._target = start, target
         self._beat = 0
-        self.point = start
+        self.point = self.led = start
+        self.trained = trained
 
     @staticmethod
     def at(state: ArmState) -> "_Way":
         """Returns the way of an arm that stays where it was measured."""
         here = np.array(state.joint_pos)
-        return _Way(state.tcp_pos_in_base[None], state.tcp_quat_xyzw_in_base[None], here, here)
+        tool = state.tcp_pos_in_base[None], state.tcp_quat_xyzw_in_base[None]
+        return _Way(*tool, start=here, target=here, trained=here)
 
     def next(self, goal_pos: Floats, goal_quat: Floats) -> "_Way":
         """Returns the way from the point sent last to a new goal (1, 3) [m], (1, 4)."""
         target = ik_step(self._target[None], goal_pos, goal_quat)[0]
-        return _Way(goal_pos, goal_quat, self.point, target)
+        return _Way(goal_pos, goal_quat, start=self.led, target=target, trained=self.trained)
 
-    def advance(self, beats: int) -> None:
-        """Moves the point on by one of `beats`; at the end it stays."""
+    def advance(self, beats: int, pace: float) -> None:
+        """Moves the point on by one of `beats`; at the end of the way it comes to rest there.
+
+        The arm that policies were trained on lags behind what it is led to. At a share of its speed it must lag so much
+        longer for the way to be the same, of which the real servos bring their own part: the point is led by the rest.
+        """
         self._beat = min(self._beat + 1, beats)
-        self.point = self._start + (self._target - self._start) * (self._beat / beats)
+        led = self._start + (self._target - self._start) * (self._beat / beats)
+        self.led = led
+        self.trained = follow(self.trained, led, pace * EE_DELTA.dt_s / beats)
+        self.point = self.trained + pace * (led - self.trained)
 
 
 def _trouble(state: ArmState) -> str:

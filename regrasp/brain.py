@@ -124,7 +124,7 @@ class Brain:
             clock=outside.clock,
             operator=outside.operator,
             diagnoser=self._diagnoser(roles) if recover else None,
-            residuals={s.card.name: ResidualSkill(s, roles) for s in skills},
+            residuals={s.card.name: ResidualSkill(s, roles, pace=self._runtime.pace) for s in skills},
             sinks=tuple(outside.sinks),
         )
         timed = ports if outside.cadence is None else timed_ports(ports, outside.cadence)

@@ -17,8 +17,7 @@ import numpy as np
 from bridge.ros.client import RobotClient
 from bridge.ros.environment import find_profile, node_environment
 from bridge.twin_control import TwinControl
-from core.arm import ArmMode
-from core.errors import DeviceError, DeviceTimeout
+from core.errors import DeviceError
 from core.flow import Phase
 from core.robots import EE_DELTA
 from regrasp.bringup import Parameter, Process
@@ -29,6 +28,8 @@ from runtime.record.reader import read_episode
 
 SETTLE_S = 60.0
 """Longest wait for a graph to come up [s]."""
+ARM_S = 20.0
+"""Longest time until a person has the arm ready [s]."""
 MOVING_S = 0.3
 """The arm moves when it did so for this long [s]."""
 EPISODE_S = 120.0
@@ -114,14 +115,14 @@ class Rig:
         """Begins an episode in a new scene as a person would: clears the arm, lays out, starts."""
         self.cancel()
         self.robot.call("arm/clear_fault")  # a person has looked: the budget of automatic clearings is full again
-        self.mend_arm()
+        self.robot.ready_arm(ARM_S)
         self._instruction = self.twin.reset(seed, injected).instruction
         self.robot.ask("arm/rearm")
         self._start(injected or "")
 
     def resume(self) -> None:
         """Lets the arm go on where it stands, as a person would: clears it, then resumes, or starts anew."""
-        self.mend_arm()
+        self.robot.ready_arm(ARM_S)
         if self.runtime() != "running":
             self._start("")
             return
@@ -144,20 +145,6 @@ class Rig:
     def episode(self) -> str:
         """Name of the present episode."""
         return f"fault-{self._episodes:03d}"
-
-    def mend_arm(self) -> None:
-        """Does what a person does at the arm until it is ready: waits for the link, releases, clears, arms.
-
-        Raises:
-            DeviceTimeout: It is not ready in time.
-        """
-        until = time.monotonic() + 20.0
-        while (arm := self.robot.arm()) is None or arm.mode is not ArmMode.READY:
-            if time.monotonic() > until:
-                raise DeviceTimeout(f"the arm is still {arm}", device="bench", remedy="read the arm node's log")
-            self.robot.spin(0.1)
-            if arm is not None and arm.mode in _WAYS:
-                self.robot.call(_WAYS[arm.mode])
 
     def lost_steps(self, t_ns: int) -> int:
         """Ends the present episode and returns how many committed steps its recording lacks.
@@ -215,8 +202,6 @@ class Rig:
 
 
 _WAITING = (Phase.HOLDING, Phase.STOPPED)
-_WAYS = {ArmMode.STOPPED: "arm/reset_e_stop", ArmMode.FAULT: "arm/clear_fault", ArmMode.IDLE: "arm/rearm"}
-"""What a person asks for, by what the arm is."""
 
 
 @contextmanager

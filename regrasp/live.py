@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,7 +32,7 @@ from regrasp.remote_sink import RemoteSink
 from regrasp.task_registry import find_task
 from runtime.beat import Beat
 from runtime.cadence import Cadence
-from runtime.config import BeatConfig, RuntimeConfig
+from runtime.config import BeatConfig, GuardLimits, RecoverLimits, RuntimeConfig, WatchLimits
 from runtime.episode import EpisodeEnd, run_beats
 from runtime.record.codec import dumps
 from runtime.record.replay import config_hash
@@ -62,6 +62,10 @@ class CellConfig:
     """Longest time of an episode [s]; 0: the task's own."""
     ahead_s: float
     """Actions are played this much before their time [s]."""
+    pace: float
+    """Share of the trained speed, (0, 1]; times allowed grow as it falls."""
+    lead_m: float
+    """Farthest the commanded position may run ahead of the tool [m]."""
     skills: bool
     """Whether probe and skills are loaded."""
     vlm: str
@@ -90,12 +94,24 @@ class Cell:
         bundle = calibration_bundle(config.camera_px) if config.calibration is None else read_bundle(config.calibration)
         return Cell(
             config=config, info=find_task(config.task).info, models=find_models(config.models), bundle=bundle,
-            runtime=RuntimeConfig(ahead_s=config.ahead_s), version=code_version(),
+            runtime=_runtime(config), version=code_version(),
         )  # fmt: skip
 
     def watching(self, policy_id: str) -> Watching | None:
         """Returns probe and skills made for a policy, None when none are wanted; raises `ArtifactError` without any."""
         return load_watching(self.info.name, self.models, policy_id) if self.config.skills else None
+
+
+def _runtime(config: CellConfig) -> RuntimeConfig:
+    """Returns the runtime of a lagging, perhaps slower arm: what takes longer by its pace gets the time."""
+    recover, watch, pace = RecoverLimits(), WatchLimits(), config.pace
+    return RuntimeConfig(
+        ahead_s=config.ahead_s, pace=pace, guard=GuardLimits(lead_m=config.lead_m),
+        recover=replace(recover, attempt_s=recover.attempt_s / pace),
+        watch=replace(
+            watch, probe_need=round(watch.probe_need / pace), probe_window=round(watch.probe_window / pace)
+        ),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +256,8 @@ class Live:
         def done(step: Step) -> bool:
             return claims(step) or over()
 
-        longest = round(self._cell.config.episode_s / EE_DELTA.dt_s) or self._cell.info.episode_steps
+        usual = self._cell.info.episode_steps / self._cell.config.pace
+        longest = round(self._cell.config.episode_s / EE_DELTA.dt_s or usual)
         return run_beats(beat, longest, done)
 
     def _await_sight(self, robot: StreamRobot | ShadowRobot, serve: Callable[[int], None]) -> None:
@@ -260,6 +277,7 @@ class Live:
         real = StreamRobot(
             self._arm if sends else MuteArm(self._arm), self._images, self._clock,
             instruction=order.instruction, beats=self._beat.ticks_every,
+            reach_m=self._cell.runtime.guard.lead_m, pace=self._cell.config.pace,
         )  # fmt: skip
         with real if sends else ShadowRobot(real) as robot:
             yield robot

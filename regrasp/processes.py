@@ -75,7 +75,7 @@ def _twin(given: Bringup) -> Process:
         module="regrasp.cli",
         arguments=(
             "twin", "--ip", address(given), "--firmware", given.firmware, "--control-port", str(given.control_port),
-            "--task", given.task, "--seed", str(given.seed),
+            "--task", given.task, "--seed", str(given.seed), "--realtime",
         ),
         environment={"MUJOCO_GL": "osmesa"}, ready="ready", stop_rank=4,
     )  # fmt: skip

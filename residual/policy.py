@@ -20,12 +20,13 @@ class ResidualSkill:
     Args:
         skill: Card and actor.
         roles: Who is who in this episode.
+        pace: Share of its motion that is truly commanded, (0, 1].
 
     Raises:
         ArtifactError: The network does not fit the card.
     """
 
-    def __init__(self, skill: TrainedCard, roles: SceneRoles) -> None:
+    def __init__(self, skill: TrainedCard, roles: SceneRoles, *, pace: float = 1.0) -> None:
         card, actor = skill.card, skill.actor
         if (actor.inputs, actor.outputs) != (FEATURES, len(card.space.dims)):
             raise ArtifactError(
@@ -33,7 +34,7 @@ class ResidualSkill:
                 f"to {len(card.space.dims)}: load it with its own card"
             )
         self._card, self._actor, self._roles = card, actor, roles
-        self._trace = Trace(1)
+        self._trace, self._pace = Trace(1), pace
 
     @property
     def card(self) -> SkillCard:
@@ -54,7 +55,7 @@ class ResidualSkill:
         features = assemble(body, tracked_of_scene(scene, self._roles), row, self._trace)
         residual = np.zeros((1, EE_DELTA.size))
         residual[:, self._card.space.dims] = np.clip(self._actor(features), -1.0, 1.0)
-        self._trace.acted(residual, self._card.space.compose(EE_DELTA, row, residual))
+        self._trace.acted(residual, self._card.space.compose(EE_DELTA, row, residual) * self._pace)
         return np.asarray(residual[0])
 
     def reset(self) -> None:

@@ -3,7 +3,7 @@
 What is decided here follows from recorded values alone, so a replay decides the same.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -100,6 +100,18 @@ def choose(
     if phase is Phase.OPERATOR and arrived.operator is not None and arrived.operator.action is not None:
         return _driven(space, arrived.operator.action, still)
     return still
+
+
+def paced(choice: Choice, pace: float) -> Choice:
+    """Returns the choice with the motion of a policy or skill slowed down; people drive at their own speed.
+
+    Args:
+        choice: What was chosen; its last dim, the gripper, is never slowed.
+        pace: Share of the trained speed, (0, 1].
+    """
+    if pace == 1.0 or choice.source not in (Source.POLICY, Source.RESIDUAL):
+        return choice
+    return replace(choice, action=np.append(choice.action[:-1] * pace, choice.action[-1]))
 
 
 def _composed(

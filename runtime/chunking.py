@@ -47,6 +47,7 @@ class ChunkPlayer:
         slack: Share of each dim's range by which a chunk may leave the bounds; it is clipped.
         patience_s: A chunk that was asked for is waited for this long [s].
         ahead_s: Actions are played this much before their time, for an arm that follows so much later [s].
+        pace: Share of the planned speed at which chunks are played; the actions themselves are not changed here.
     """
 
     def __init__(
@@ -59,12 +60,13 @@ class ChunkPlayer:
         slack: float = 0.1,
         patience_s: float = 2.0,
         ahead_s: float = 0.0,
+        pace: float = 1.0,
     ) -> None:
         self._space, self._blend_steps, self._slack = space, blend_steps, slack
         self._dt_ns = space.dt_s * 1e9
         self._period_ns = (replan_ticks - 0.5) * self._dt_ns
         self._age_ns, self._patience_ns = age_s * 1e9, patience_s * 1e9
-        self._ahead_ns = round(ahead_s * 1e9)
+        self._ahead_ns, self._pace = round(ahead_s * 1e9), pace
         self.reset()
 
     def reset(self) -> None:
@@ -138,5 +140,5 @@ class ChunkPlayer:
     def _row(self, chunk: ActionChunk | None, t_ns: int) -> Floats | None:
         if chunk is None or t_ns - chunk.obs_t_ns > self._age_ns:
             return None
-        row = chunk.at(t_ns + self._ahead_ns)
+        row = chunk.at(chunk.obs_t_ns + round((t_ns + self._ahead_ns - chunk.obs_t_ns) * self._pace))
         return None if row is None else self._space.clip(row)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from core.arrays import in_range
 from core.errors import ContractError
 
 
@@ -219,14 +220,18 @@ class RuntimeConfig:
     ahead_s: float = 0.0
     """How much later the arm follows than the one that policy and skills were trained on, images included [s]: actions
     are played so much before their time, residuals are shown the arm so much later."""
+    pace: float = 1.0
+    """Share of the trained speed at which policy and skills move the arm, (0, 1]; the way stays the same."""
     chunk_age_s: float = 1.0
     """A chunk is not played beyond this age [s]."""
     stale_s: float = 0.10
     """On a robot state older than this nothing moves: the arm holds for that tick [s]."""
     stale_image_s: float = 0.25
     """On a camera image older than this nothing moves either [s]."""
-    chunk_slack: float = 0.1
-    """A chunk may leave the action bounds by this share of their range and is clipped; beyond it is refused."""
+    chunk_slack: float = 0.25
+    """A chunk may leave the action bounds by this share of their range and is clipped; beyond it is refused.
+
+    Source: pi0-nano's openings reach -0.11 where the hand closes off the trained way; nonsense is far beyond."""
     patience_s: float = 2.0
     """A chunk not answered after this long is asked for again [s]."""
     slow_scale: float = 0.5
@@ -245,10 +250,12 @@ class RuntimeConfig:
     def __post_init__(self) -> None:
         _all_above_zero(self, ("replan_ticks", "chunk_age_s", "patience_s", "slow_s", "window_s", "evidence_images"))
         _all_above_zero(self, ("stale_s", "stale_image_s"))
-        if self.blend_steps < 0 or self.chunk_slack < 0 or not 0 < self.slow_scale <= 1 or not 0 <= self.ahead_s <= 0.5:
+        in_range("ahead_s [s]", self.ahead_s, 0.0, 0.5)
+        in_range("pace", self.pace, 0.05, 1.0)
+        if self.blend_steps < 0 or self.chunk_slack < 0 or not 0 < self.slow_scale <= 1:
             raise ContractError(
                 f"blend_steps {self.blend_steps} and chunk_slack {self.chunk_slack} must be >= 0, "
-                f"slow_scale {self.slow_scale} in (0, 1], ahead_s {self.ahead_s} in [0, 0.5] s"
+                f"slow_scale {self.slow_scale} in (0, 1]"
             )
 
 

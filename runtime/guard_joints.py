@@ -114,7 +114,7 @@ class Foresight:
         """
         led = self._start(arms)
         motions = _COLUMN[..., None] * motion
-        pos, quat, targets = _followed(led, motions, arms)
+        pos, quat, targets = _followed(led, motions, arms, self._limits.lead_m)
         kept = self._joint_checks(led.target, targets) | self._tool_checks(led.target, targets, arms)
         best = _last(np.logical_and.reduce(list(kept.values())))
         rows = best, np.arange(len(motion))
@@ -130,7 +130,7 @@ class Foresight:
         """
         led, known = self._start(arms), self._next
         if known is None or not np.array_equal(known.motion, motion):
-            pos, quat, targets = _followed(led, motion[None], arms)
+            pos, quat, targets = _followed(led, motion[None], arms, self._limits.lead_m)
             known = _Led(motion=motion, pos=pos[0], quat_xyzw=quat[0], target=targets[0])
         move = known.target - led.target
         self._change, self._move = move - self._move, move
@@ -202,9 +202,9 @@ def condition(turn: Floats, origin: Floats) -> Floats:
     return np.asarray(np.sqrt(squares[:, -1] / np.maximum(squares[:, 0], 1e-12)))
 
 
-def _followed(led: _Led, motions: Floats, arms: Arms) -> tuple[Floats, Floats, Floats]:
+def _followed(led: _Led, motions: Floats, arms: Arms, reach_m: float) -> tuple[Floats, Floats, Floats]:
     """Returns commanded positions (S, N, 3), orientations (S, N, 4) and joint targets (S, N, J) after (S, N, 6)."""
-    pos, quat = lead(led.pos, led.quat_xyzw, motions, arms.tool_pos, arms.tool_quat_xyzw)
+    pos, quat = lead(led.pos, led.quat_xyzw, motions, arms.tool_pos, arms.tool_quat_xyzw, reach_m=reach_m)
     return pos, quat, ik_step(led.target, pos, quat)
 
 

@@ -14,7 +14,7 @@ from core.arrays import Floats
 from core.flow import Arrived, Observation, Phase, Source, Step
 from core.ports import Clock, Diagnoser, Operator, Policy, Residual, Robot, Sink, Tracker
 from core.robots import ActionSpace
-from runtime.arbiter import Trust, choose, halted
+from runtime.arbiter import Trust, choose, halted, paced
 from runtime.chunking import ChunkPlayer
 from runtime.evidence import EvidenceWindow
 from runtime.guard import Guard
@@ -61,6 +61,7 @@ class Loop:
         window: What a diagnoser is shown.
         slowdown: Reduced speed after a SLOW report.
         task: Name of the task.
+        pace: Share of the trained speed at which policy and skills move the arm.
     """
 
     def __init__(
@@ -76,8 +77,10 @@ class Loop:
         window: EvidenceWindow,
         slowdown: Slowdown,
         task: str,
+        pace: float = 1.0,
     ) -> None:
         self._ports, self._space, self._trust, self._task = ports, space, trust, task
+        self._pace = pace
         self._player, self._guard, self._panel = player, guard, panel
         self._recovery, self._window, self._slowdown = recovery, window, slowdown
         self._index = 0
@@ -161,6 +164,7 @@ class Loop:
             residual_space=None if skill is None else skill.card.space,
             objection=self._trust.objection(obs, arrived.now_ns),
         )
+        choice = paced(choice, self._pace)
         guarded = self._guard.limit(choice.action, obs, self._slowdown.scale(arrived.now_ns))
         if guarded.release:
             self._ports.robot.hold()

@@ -71,6 +71,7 @@ def build_loop(plan: LoopPlan, ports: Ports, watches: Sequence[Watch] = ()) -> L
             slack=config.chunk_slack,
             patience_s=config.patience_s,
             ahead_s=config.ahead_s,
+            pace=config.pace,
         ),
         guard=Guard(plan.robot, plan.space, config.guard),
         panel=Panel([*standard, *watches], cooldown_s=config.watch.cooldown_s, grace_s=config.watch.grace_s),
@@ -85,6 +86,7 @@ def build_loop(plan: LoopPlan, ports: Ports, watches: Sequence[Watch] = ()) -> L
         window=EvidenceWindow(ticks=round(config.window_s / plan.space.dt_s), images=config.evidence_images),
         slowdown=Slowdown(config.slow_scale, config.slow_s),
         task=plan.task,
+        pace=config.pace,
     )
 
 

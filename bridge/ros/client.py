@@ -20,12 +20,14 @@ from std_srvs.srv import Trigger
 
 from bridge.ros import qos
 from bridge.ros.messages import arm_status_from, facts_of
-from core.arm import ArmStatus
+from core.arm import ArmMode, ArmStatus
 from core.errors import DeviceTimeout, ServiceError
 
 FOLLOWED = ("robot_status", "safety_status", "recovery_status", "episode_status", "supervisor_status")
 """Latched states that are followed."""
-_SPIN_S = 0.02
+_WAYS = {ArmMode.STOPPED: "arm/reset_e_stop", ArmMode.FAULT: "arm/clear_fault", ArmMode.IDLE: "arm/rearm"}
+"""What a person asks for, by what the arm is."""
+_SPIN_S = 0.05
 
 
 class RobotClient:
@@ -133,6 +135,23 @@ class RobotClient:
                     raise ServiceError(f"{node} refused parameter {name} = {values[name]!r}: {result.reason}")
         finally:
             self.node.destroy_client(client)
+
+    def ready_arm(self, timeout_s: float) -> None:
+        """Does what a person does at the arm until it is ready: waits for the link, releases, clears, arms.
+
+        Args:
+            timeout_s: Longest time [s].
+
+        Raises:
+            DeviceTimeout: It is not ready in time; says what it is.
+        """
+        until = time.monotonic() + timeout_s
+        while (arm := self.arm()) is None or arm.mode is not ArmMode.READY:
+            if time.monotonic() > until:
+                raise DeviceTimeout(f"is still {arm}", device="arm", remedy="read the arm node's log")
+            self.spin(_SPIN_S)
+            if arm is not None and arm.mode in _WAYS:
+                self.call(_WAYS[arm.mode])
 
     def e_stop(self) -> None:
         """Publishes the emergency stop."""

@@ -41,7 +41,7 @@ class SupervisorNodeConfig:
 
     nodes: tuple[str, ...] = parameter(("arm", "camera", "runtime"), says="Nodes to bring up, in this order.")
     ip: str = parameter("", says="Address of the control box for the stop line; as the arm node says when empty.")
-    lost_s: float = parameter(0.4, says="Without a heartbeat for longer a node is lost [s].", low=0.15, high=5.0)
+    lost_s: float = parameter(0.6, says="Without a heartbeat for longer a node is lost [s].", low=0.15, high=5.0)
     transition_s: float = parameter(60.0, says="Longest transition of a node [s].", low=1.0, high=600.0)
     restart_lifecycle: bool = parameter(
         False, says="Whether a camera that comes back is configured and activated again; arm and runtime never are."

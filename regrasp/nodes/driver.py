@@ -18,7 +18,6 @@ import tyro
 from bridge.pi0.checkpoint import load_checkpoint
 from bridge.ros.client import RobotClient
 from bridge.twin_control import TwinControl
-from core.arm import ArmMode
 from core.errors import ConfigError, DeviceError, RegraspError
 from regrasp.artifacts import find_models, text_hash
 from regrasp.episode import EPISODES
@@ -34,6 +33,8 @@ log = logging.getLogger(__name__)
 
 READY_S = 120.0
 """Longest wait for the graph to be complete: models load, nodes activate [s]."""
+LONGEST_S = 300.0
+"""Longest wait for the end of one episode, whatever its pace [s]."""
 SETTLE_S = 30.0
 """Longest wait until arm and runtime are ready for the next episode [s]."""
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -80,7 +81,7 @@ def drive(config: DriverConfig) -> int:
     known = {r.key for r in lived}
     jobs = [j for j in plan(info.modes, config.episodes, config.seed) if _wanted(j, config) and j.key not in known]
     with RobotClient(config.namespace, "driver") as robot, TwinControl(config.control_port) as twin:
-        session = Session(robot, twin, config.out, info.episode_steps)
+        session = Session(robot, twin)
         session.wait_for_graph()
         for number, job in enumerate(jobs, 1):
             result = session.live(job)
@@ -101,12 +102,10 @@ class Session:
     Args:
         robot: Its graph.
         twin: Its twin.
-        out: Folder the runtime records below.
-        steps: Control steps an episode may last.
     """
 
-    def __init__(self, robot: RobotClient, twin: TwinControl, out: Path, steps: int) -> None:
-        self._robot, self._twin, self._out, self._steps = robot, twin, out, steps
+    def __init__(self, robot: RobotClient, twin: TwinControl) -> None:
+        self._robot, self._twin = robot, twin
 
     def wait_for_graph(self) -> None:
         """Waits until every node is up and the runtime takes orders."""
@@ -129,7 +128,7 @@ class Session:
         })  # fmt: skip
         self._robot.ask("runtime/start", SETTLE_S)
         over = lambda: self._robot.facts("episode_status").get("episode") == name and self._runtime() == "idle"  # noqa: E731
-        self._robot.wait(f"the end of episode {name}", over, 2.0 * 0.05 * self._steps + SETTLE_S)
+        self._robot.wait(f"the end of episode {name}", over, LONGEST_S)
         truth = self._twin.truth()
         file = Path(self._robot.facts("episode_status").get("file", ""))
         return live_result(job, read_episode(file), truth, f"{EPISODES}/{file.name}")
@@ -137,11 +136,7 @@ class Session:
     def _settle(self) -> None:
         """Does what a person does between episodes: looks, clears what may be cleared, releases a stop."""
         self._robot.wait("the runtime to be idle", lambda: self._runtime() == "idle", SETTLE_S)
-        arm = self._robot.arm()
-        if arm is not None and arm.mode is ArmMode.STOPPED:
-            self._robot.ask("arm/reset_e_stop")
-        if arm is not None and arm.mode is ArmMode.FAULT:
-            self._robot.ask("arm/clear_fault")
+        self._robot.ready_arm(SETTLE_S)
 
     def _runtime(self) -> str:
         return self._robot.facts("episode_status").get("state", "")

@@ -60,7 +60,11 @@ class RuntimeNodeConfig:
     camera_px: int = parameter(192, says="Width and height of the images [px].", low=16, high=1024)
     mode: str = parameter("drive", says="Whether actions are sent.", choices=tuple(RunMode))
     ahead_s: float = parameter(
-        0.05, says="Actions are played this much before their time, for arm and cameras lag [s].", low=0.0, high=0.5
+        0.09, says="Actions are played this much before their time, for arm and cameras lag [s].", low=0.0, high=0.5
+    )
+    pace: float = parameter(0.5, says="Share of the speed that policy and skills were trained at.", low=0.1, high=1.0)
+    lead_m: float = parameter(
+        0.11, says="Farthest the commanded position may run ahead of the tool [m].", low=0.01, high=0.3
     )
     episode_s: float = parameter(
         0.0, says="Longest time of an episode [s]; the task's own when 0.", low=0.0, high=3600.0
@@ -113,8 +117,9 @@ class RuntimeNode:
         cell = Cell.load(CellConfig(
             task=given.task, models=Path(given.models) if given.models else None,
             calibration=Path(given.calibration) if given.calibration else None, camera_px=given.camera_px,
-            ring_prefix=given.ring_prefix, episode_s=given.episode_s, ahead_s=given.ahead_s, skills=given.skills,
-            vlm=given.vlm, vlm_model=given.vlm_model, vlm_deadline_s=given.vlm_deadline_s,
+            ring_prefix=given.ring_prefix, episode_s=given.episode_s, ahead_s=given.ahead_s, lead_m=given.lead_m,
+            pace=given.pace, skills=given.skills, vlm=given.vlm, vlm_model=given.vlm_model,
+            vlm_deadline_s=given.vlm_deadline_s,
         ))  # fmt: skip
         policy = self._open.enter_context(RemotePolicy(RemotePolicyConfig(endpoint=given.policy)))
         self._live = self._open.enter_context(Live(
