@@ -47,6 +47,8 @@ class _Seen:
     frame: Frame
     """The last one that was news."""
     newest_t_ns: int
+    frozen: bool = False
+    """Whether the arm moved under this very picture: it stays so until another one comes."""
 
 
 class Sight:
@@ -81,10 +83,11 @@ class Sight:
             if not black:
                 self._seen[name] = _Seen(digest=digest, joint_pos=joint_pos, frame=frame, newest_t_ns=frame.t_ns)
             return
-        frozen = same and float(np.abs(joint_pos - before.joint_pos).max()) > MOVED_RAD
+        frozen = same and (before.frozen or float(np.abs(joint_pos - before.joint_pos).max()) > MOVED_RAD)
         self._seen[name] = _Seen(
             digest=digest,
             joint_pos=before.joint_pos if same else joint_pos,
             frame=before.frame if black or frozen else frame,
             newest_t_ns=frame.t_ns,
+            frozen=frozen,
         )
