@@ -1,7 +1,6 @@
 """`regrasp bench estop`: from the emergency stop's topic to a stopped controller, measured at the twin, in motion."""
 
 import os
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from core.arrays import Floats, Ints, in_range
 from core.errors import DeviceError, DeviceTimeout
 from regrasp.bringup import Process
 from regrasp.graph import Graph
+from regrasp.loopback import free_port, own_address, own_domain
 from regrasp.processes import Bringup, table
 
 STOPPED = 4
@@ -48,7 +48,7 @@ class BenchEstopConfig:
     n: int = 20
     """How many stops."""
     domain: int = -1
-    """ROS domain, 0 to 101; -1: one that follows from the process's number, so that nobody else's arm hears it."""
+    """ROS domain, 0 to 101; -1: one that no other run uses, so that nobody else's arm hears it."""
 
 
 def bench_estop(config: BenchEstopConfig) -> int:
@@ -66,7 +66,7 @@ def bench_estop(config: BenchEstopConfig) -> int:
 def measure_stops(config: BenchEstopConfig) -> Floats:
     """Returns the time from each stop's publication to the controller's state 4, shape (n,) [s]."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as open_:
-        domain = config.domain if config.domain >= 0 else 1 + os.getpid() % 100
+        domain = open_.enter_context(own_domain(config.domain))
         given = Bringup(ip=own_address(), control_port=free_port(), domain=domain, out=Path(folder))
         environment = node_environment(os.environ, profile=find_profile(), log_dir=given.out / "ros", domain=domain)
         processes = [prompt(process) for process in table(given)]
@@ -87,18 +87,6 @@ def prompt(process: Process) -> Process:
     if process.name != "twin":
         return process
     return replace(process, arguments=(*process.arguments, "--realtime"))
-
-
-def own_address() -> str:
-    """Returns a loopback address that follows from the process's number."""
-    return f"127.{100 + os.getpid() // 250 % 100}.{1 + os.getpid() % 250}.2"
-
-
-def free_port() -> int:
-    """Returns a loopback port that nothing uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -3,23 +3,22 @@
 Everything is real but the arm: the SDK, the wire, ROS 2, the processes. Times are taken from the twin's trace.
 """
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
 from core.errors import DeviceTimeout, RegraspError, unknown_name
 from core.flow import Phase
-from regrasp.bench_estop import free_port, own_address
 from regrasp.fault_clock import CLOCK
 from regrasp.fault_report import Outcome, table_text, write_report
 from regrasp.fault_rig import Rig, RigConfig
 from regrasp.fault_rows import BOX, CAMERAS, DISK, HUNG, KILLED, LIES, PEER, PEOPLE, POLICY, RULE_S, After, Row
 from regrasp.fault_trace import Stop, reaction
 from regrasp.fault_vlm import VLM_GROUP, vlm_outcomes
+from regrasp.loopback import free_port, own_address, own_domain
 from regrasp.processes import Bringup
 
 ROWS = (*BOX, *PEOPLE, *CAMERAS, *PEER, *POLICY, *DISK, *LIES, *CLOCK, *HUNG, *KILLED)
@@ -43,24 +42,26 @@ class BenchFaultsConfig:
     out: Path = Path("out/faults")
     """Folder for logs, recordings, faults.json and faults.md."""
     domain: int = -1
-    """ROS domain, 0 to 101; -1: one that follows from the process's number."""
+    """ROS domain, 0 to 101; -1: one that no other run uses."""
 
 
 def bench_faults(config: BenchFaultsConfig) -> int:
     """Prints the table; returns 1 when a row differs from what is expected."""
-    rows = _chosen(config.only)
     outcomes = list[Outcome]()
-    for number, (_, same) in enumerate(groupby(rows, key=_needs)):
-        for outcome in _run_group(config, number, list(same)):
-            outcomes.append(outcome)
-            print(outcome.line(), flush=True)
-    if not config.only or VLM_GROUP in config.only:
-        for outcome in vlm_outcomes(_bringup(config, "vlm", "pi0"), _say):
+    with own_domain(config.domain) as domain:
+        for outcome in _outcomes(replace(config, domain=domain)):
             outcomes.append(outcome)
             print(outcome.line(), flush=True)
     write_report(outcomes, config.out)
     print(table_text(outcomes))
     return int(any(not outcome.ok for outcome in outcomes))
+
+
+def _outcomes(config: BenchFaultsConfig) -> Iterator[Outcome]:
+    for number, (_, same) in enumerate(groupby(_chosen(config.only), key=_needs)):
+        yield from _run_group(config, number, list(same))
+    if not config.only or VLM_GROUP in config.only:
+        yield from vlm_outcomes(_bringup(config, "vlm", "pi0"), _say)
 
 
 def _chosen(only: Sequence[str]) -> list[Row]:
@@ -98,9 +99,9 @@ def _run_group(config: BenchFaultsConfig, number: int, rows: Sequence[Row]) -> I
 
 
 def _bringup(config: BenchFaultsConfig, folder: str, policy: str) -> Bringup:
-    domain = config.domain if config.domain >= 0 else 1 + os.getpid() % 100
     return Bringup(
-        ip=own_address(), control_port=free_port(), domain=domain, policy=policy, out=(config.out / folder).absolute()
+        ip=own_address(), control_port=free_port(), domain=config.domain, policy=policy,
+        out=(config.out / folder).absolute(),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from bridge.ros.environment import find_profile, node_environment
 from core.errors import RegraspError
 from regrasp.bench_ipc_ends import IpcFigures, Latency, has_ros
+from regrasp.loopback import own_domain
 from runtime.record.codec import loads
 
 IMAGE_P50_S, IMAGE_P99_S, STATE_P50_S = 150e-6, 350e-6, 150e-6
@@ -46,24 +47,24 @@ def bench_ipc(config: BenchIpcConfig) -> int:
 
 
 def _measured(config: BenchIpcConfig) -> IpcFigures:
-    with tempfile.TemporaryDirectory(prefix="regrasp-ipc-") as folder:
+    with tempfile.TemporaryDirectory(prefix="regrasp-ipc-") as folder, own_domain() as domain:
         command = [sys.executable, "-m", "regrasp.bench_ipc_ends", "--folder", folder]
         command += ["--rounds", str(config.rounds), "--priority", str(config.priority)]
         done = subprocess.run(
-            command, capture_output=True, text=True, env=_environment(folder), timeout=_START_S + 10 * config.rounds,
-            check=False,
+            command, capture_output=True, text=True, env=_environment(folder, domain), check=False,
+            timeout=_START_S + 10 * config.rounds,
         )  # fmt: skip
     if done.returncode:
         raise RegraspError(f"the measuring process ended with code {done.returncode}: {done.stderr.strip()[-800:]}")
     return loads(IpcFigures, done.stdout.strip().splitlines()[-1])
 
 
-def _environment(folder: str) -> dict[str, str]:
-    """Returns the environment of both ends: with ROS 2, the project's own profile, in a domain nobody else is in."""
+def _environment(folder: str, domain: int) -> dict[str, str]:
+    """Returns the environment of both ends: with ROS 2, the project's own profile."""
     base = os.environ | {"OMP_NUM_THREADS": "1"}
     if not has_ros():
         return base
-    return node_environment(base, profile=find_profile(), log_dir=Path(folder), domain=1 + os.getpid() % 100)
+    return node_environment(base, profile=find_profile(), log_dir=Path(folder), domain=domain)
 
 
 def _of(figures: IpcFigures, way: str, size: str) -> Latency:

@@ -20,6 +20,7 @@ from bridge.pi0.model import NanoShape, build_nano
 from bridge.pi0.processing import Affine, Processing, word_tokenizer
 from core.demonstrations import proprio_names
 from core.robots import EE_DELTA
+from regrasp.loopback import own_domain
 
 WORDS = ["put", "the", "apple", "lemon", "on", "plate", "red", "yellow", "fruit", "one", "please"]
 
@@ -98,6 +99,13 @@ def _await_twin(twin: subprocess.Popen[str]) -> int:
             if found := re.search(r"^ready .*control=http://127\.0\.0\.1:(\d+)", line):
                 return int(found[1])
     pytest.fail(f"the twin did not get ready: {said}")
+
+
+@pytest.fixture(scope="module")
+def domain() -> Iterator[int]:
+    """A ROS domain that no other run on this machine uses."""
+    with own_domain() as reserved:
+        yield reserved
 
 
 @pytest.fixture

@@ -10,19 +10,19 @@ from bridge.xarm.config import BoxSafety
 from regrasp.doctor_arm import arm_checks, check_identity, check_safety, check_state
 from regrasp.doctor_check import exit_code
 from regrasp.graph import Graph
+from regrasp.loopback import free_port
 from regrasp.processes import Bringup, table
 
 IP = f"127.{10 + os.getpid() // 250 % 200}.{os.getpid() % 250 + 1}.9"
-CONTROL = 20000 + os.getpid() % 20000
 
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory):
-    given = Bringup(ip=IP, control_port=CONTROL)
+    given = Bringup(ip=IP, control_port=free_port())
     logs = tmp_path_factory.mktemp("logs")
     with Graph(table(given), namespace="/xarm", environment=dict(os.environ), logs=logs) as graph:
         graph.start("twin")
-        yield f"http://127.0.0.1:{CONTROL}"
+        yield f"http://127.0.0.1:{given.control_port}"
 
 
 def told(url, body=None):

@@ -17,8 +17,9 @@ from bridge.ros.ros_arm import RosArm
 from bridge.twin_control import TwinControl
 from core.arm import ArmMode
 from core.errors import DeviceError, DeviceFault
-from regrasp.bench_estop import free_port, latency_s, own_address, own_node, prompt, raise_node, swing
+from regrasp.bench_estop import latency_s, own_node, prompt, raise_node, swing
 from regrasp.graph import Graph
+from regrasp.loopback import free_port, own_address
 from regrasp.processes import Bringup, table
 
 MS = 1_000_000
@@ -26,10 +27,10 @@ DEGREE = np.radians(1.0)
 
 
 @pytest.fixture(scope="module")
-def robot(tmp_path_factory):
+def robot(tmp_path_factory, domain):
     """A twin, the arm node, and a node of this process: `shell`, `arm`, `twin`, `graph`."""
     out = tmp_path_factory.mktemp("robot")
-    given = Bringup(ip=own_address(), control_port=free_port(), domain=1 + os.getpid() % 100, out=out)
+    given = Bringup(ip=own_address(), control_port=free_port(), domain=domain, out=out)
     environment = node_environment(os.environ, profile=find_profile(), log_dir=out / "ros", domain=given.domain)
     with ExitStack() as stack:
         processes = [prompt(one) for one in table(given)]

@@ -18,18 +18,19 @@ from bridge.ros import messages, qos
 from bridge.ros.environment import find_profile, node_environment
 from bridge.twin_control import TwinControl
 from core.errors import DeviceError
-from regrasp.bench_estop import free_port, own_address, own_node, raise_node
+from regrasp.bench_estop import own_node, raise_node
 from regrasp.bringup import Process
 from regrasp.graph import Graph
+from regrasp.loopback import free_port, own_address
 from regrasp.processes import Bringup, table
 
 MS = 1_000_000
 
 
 @pytest.fixture
-def stage(tmp_path):
+def stage(tmp_path, domain):
     """Starts a twin when asked, a camera node with given parameters, and a node of this process to listen with."""
-    given = Bringup(ip=own_address(), control_port=free_port(), domain=1 + (os.getpid() + 13) % 100, out=tmp_path)
+    given = Bringup(ip=own_address(), control_port=free_port(), domain=domain, out=tmp_path)
     environment = node_environment(os.environ, profile=find_profile(), log_dir=tmp_path / "ros", domain=given.domain)
     with ExitStack() as stack:
 

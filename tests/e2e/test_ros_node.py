@@ -21,9 +21,8 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture
-def start(tmp_path, monkeypatch):
+def start(tmp_path, monkeypatch, domain):
     """Starts an arm node around an arm in memory with command-line words; ends what is left of it."""
-    domain = 1 + (os.getpid() + 29) % 100
     environment = node_environment(os.environ, profile=find_profile(), log_dir=tmp_path, domain=domain)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -15,8 +15,9 @@ from bridge.ros.client import RobotClient
 from bridge.ros.environment import find_profile, node_environment
 from bridge.twin_control import TwinControl
 from core.arm import ArmMode
-from regrasp.bench_estop import free_port, own_address, prompt
+from regrasp.bench_estop import prompt
 from regrasp.graph import Graph
+from regrasp.loopback import free_port, own_address
 from regrasp.processes import Bringup, table
 
 HERE = Path(__file__).parent
@@ -25,9 +26,9 @@ NOTICED_S = 0.75
 
 
 @pytest.fixture
-def robot(tmp_path, monkeypatch):
+def robot(tmp_path, monkeypatch, domain):
     """A twin, the arm node and the supervisor, with still nodes in the places of camera and runtime."""
-    given = Bringup(ip=own_address(), control_port=free_port(), domain=1 + (os.getpid() + 7) % 100, out=tmp_path)
+    given = Bringup(ip=own_address(), control_port=free_port(), domain=domain, out=tmp_path)
     environment = node_environment(os.environ, profile=find_profile(), log_dir=tmp_path / "ros", domain=given.domain)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -15,22 +15,21 @@ import rclpy
 from rclpy.context import Context
 
 from regrasp.graph_page import page
+from regrasp.loopback import free_port
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "graph.md").read_text(encoding="utf-8")
 IP = f"127.{10 + os.getpid() // 250 % 200}.{os.getpid() % 250 + 1}.11"
-CONTROL = 20000 + (os.getpid() + 7000) % 20000
-DOMAIN = 102 + os.getpid() % 100
 UP_S = 90.0
 FOREIGN = ("/rosout", "/parameter_events", "transition_event")
 
 
 @contextmanager
-def brought_up(out):
+def brought_up(out, domain):
     """`regrasp up` in a process of its own; yields it and a function that waits for words on its console."""
     command = [
-        sys.executable, "-m", "regrasp.cli", "up", "--policy", "sway", "--ip", IP, "--control-port", str(CONTROL),
-        "--domain", str(DOMAIN), "--out", str(out),
+        sys.executable, "-m", "regrasp.cli", "up", "--policy", "sway", "--ip", IP, "--control-port", str(free_port()),
+        "--domain", str(domain), "--out", str(out),
     ]  # fmt: skip
     console = out / "console.txt"
     out.mkdir()
@@ -51,9 +50,9 @@ def brought_up(out):
 
 
 @contextmanager
-def looker(monkeypatch):
+def looker(monkeypatch, domain):
     """A node that looks at the graph."""
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     context = Context()
     rclpy.init(context=context)
@@ -118,14 +117,14 @@ def test_the_tables_of_the_page_are_those_of_the_code():
     assert page(PAGE) == PAGE, "run `python -m regrasp.graph_page`"
 
 
-def test_the_graph_is_the_described_one_and_a_dead_node_ends_it_all(tmp_path, monkeypatch):
+def test_the_graph_is_the_described_one_and_a_dead_node_ends_it_all(tmp_path, monkeypatch, domain):
     qos = described_qos()
     assert len(described_topics()) > 15
     assert len(described_services()) > 8
     topics = {name: (kind, pubs, subs, {qos[q]}) for name, (kind, pubs, subs, q) in described_topics().items()}
-    with brought_up(tmp_path / "out") as (process, wait_for, console):
+    with brought_up(tmp_path / "out", domain) as (process, wait_for, console):
         wait_for("runtime is active")
-        with looker(monkeypatch) as node:
+        with looker(monkeypatch, domain) as node:
             wait_until_equal(topics, lambda: live_topics(node))
             wait_until_equal(described_services(), lambda: live_services(node))
         started = psutil.Process(process.pid).children(recursive=True)
@@ -138,8 +137,8 @@ def test_the_graph_is_the_described_one_and_a_dead_node_ends_it_all(tmp_path, mo
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_whichever_way_it_ends(ending, tmp_path):
-    with brought_up(tmp_path / "out") as (process, wait_for, console):
+def test_nothing_is_left_whichever_way_it_ends(ending, tmp_path, domain):
+    with brought_up(tmp_path / "out", domain) as (process, wait_for, console):
         wait_for("processes, ROS domain")
         until = time.monotonic() + UP_S
         while len(started := psutil.Process(process.pid).children(recursive=True)) < 3 and time.monotonic() < until:

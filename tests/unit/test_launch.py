@@ -1,7 +1,6 @@
 """The launch folder: parameter files that the nodes accept, and a launch file that starts what the table says."""
 
 import ast
-import os
 import re
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -21,9 +20,9 @@ NODES = {one.name: one.module for one in table(Bringup()) if one.parameters is n
 
 
 @pytest.fixture
-def node_with(monkeypatch):
+def node_with(monkeypatch, domain):
     """Makes a node of a name, started with a file of parameters."""
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(os.getpid() % 100))
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
     opened = []
 
     def make(name, file):
