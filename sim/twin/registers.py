@@ -8,15 +8,15 @@ from struct import error as too_short
 
 from core.errors import ContractError
 from sim.twin.desk import NO_USE, Answer, Desk, Handler, status
-from sim.twin.registers_common import COMMON
 from sim.twin.registers_force import FORCE
 from sim.twin.registers_kinematics import KINEMATICS
 from sim.twin.registers_motion import MOTION
+from sim.twin.registers_parameters import PARAMETERS
 from sim.twin.registers_settings import RESETS, SETTINGS
 from sim.twin.registers_state import STATE
 from sim.twin.registers_tool import TOOL
 
-REGISTERS: Mapping[int, Handler] = {**STATE, **MOTION, **SETTINGS, **KINEMATICS, **TOOL, **FORCE, **COMMON}
+REGISTERS: Mapping[int, Handler] = {**STATE, **MOTION, **SETTINGS, **KINEMATICS, **TOOL, **FORCE, **PARAMETERS}
 """Handlers by function number."""
 BAD_PARAMETER, UNKNOWN = 12, 13
 """Warnings of the box."""

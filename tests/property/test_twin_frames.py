@@ -1,14 +1,13 @@
 """Frames survive any way of being cut into pieces, poses survive the wire, and no bytes break the register table."""
 
-import runpy
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fake_box import FakeBox
 from sim.twin import reports
 from sim.twin.attitude import on, rotvec_from_rpy, rpy_from_rotvec, seen_from
 from sim.twin.desk import Desk
@@ -17,7 +16,6 @@ from sim.twin.identity import IDENTITIES
 from sim.twin.registers import REGISTERS, answer
 from sim.twin.wire import Frame, OutOfStep, frames, pose_from_wire, pose_to_wire, reply
 
-FakeBox = runpy.run_path(str(Path(__file__).parents[1] / "unit" / "fake_box.py"))["FakeBox"]
 FRAMES = st.lists(
     st.builds(Frame, st.integers(0, 65535), st.integers(0, 3), st.integers(0, 255), st.binary(max_size=60)), max_size=8
 )

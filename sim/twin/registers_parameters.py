@@ -45,5 +45,5 @@ def _info(_desk: Desk, params: bytes) -> Answer:
     return Answer(bytes(INFO_SIZE.get(key, 4)), invalid=key not in KNOWN_INFO)
 
 
-COMMON: Mapping[int, Handler] = {232: _put, 233: _get, 234: _info}
+PARAMETERS: Mapping[int, Handler] = {232: _put, 233: _get, 234: _info}
 """Handlers by function number."""
