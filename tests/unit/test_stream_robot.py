@@ -1,4 +1,4 @@
-"""Actions become joint points, one a beat: never ahead of what is allowed, never a jump, nothing to an arm that waits."""
+"""Actions become joint points, one a beat: never beyond the reach, never a jump, nothing to an arm that waits."""
 
 from dataclasses import dataclass, field
 
