@@ -1,4 +1,4 @@
-"""An arm that is slower or later than the trained-on one: chunks, choices and residuals are moved in time, else kept."""
+"""An arm slower or later than the trained-on one: chunks, choices and residuals move in time, or stay as they are."""
 
 from dataclasses import replace
 
@@ -117,7 +117,7 @@ def moving_arm():
 def test_the_arm_is_shown_where_it_will_be(moving_arm):
     later = led_on(moving_arm, 0.1)
     assert later.joint_pos - moving_arm.joint_pos == pytest.approx([0.05, 0, 0, 0, 0, 0, 0])
-    x, y, z = moving_arm.tcp_pos_in_base
+    x, _, z = moving_arm.tcp_pos_in_base
     assert later.tcp_pos_in_base == pytest.approx([x * np.cos(0.05), x * np.sin(0.05), z], abs=1e-9)
 
 
