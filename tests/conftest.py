@@ -3,6 +3,7 @@
 import os
 import re
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +30,12 @@ WORDS = ["put", "the", "apple", "lemon", "on", "plate", "red", "yellow", "fruit"
 def _one_torch_thread() -> None:
     """Small networks on shared cores: threads that wait for one another are slower than one."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interrupts_are_heard() -> None:
+    """A shell starts what runs in its background deaf to SIGINT, and processes that the tests start would inherit it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
