@@ -34,7 +34,7 @@ def _one_torch_thread() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _interrupts_are_heard() -> None:
-    """A shell starts what runs in its background deaf to SIGINT, and processes that the tests start would inherit it."""
+    """A shell starts what runs in its background deaf to SIGINT, which processes of the tests would inherit."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
