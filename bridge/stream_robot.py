@@ -87,6 +87,7 @@ class StreamRobot:
             image_t_ns={name: frame.t_ns for name, frame in frames.items()},
             instruction=self._instruction,
             fault=_trouble(state),
+            collision=state.status.collision,
         )
 
     def send(self, action: Floats) -> Floats:

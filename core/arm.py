@@ -44,6 +44,8 @@ class ArmStatus:
     """The controller's error code, 0 when there is none."""
     fault: str = ""
     """What the code means and what to do, "" when there is none."""
+    collision: bool = False
+    """Whether the fault is that the controller felt a collision."""
     clearing: Clearing | None = None
     """Who may clear the fault, None when there is none."""
     attempts_left: int = 0

@@ -69,6 +69,8 @@ class Observation:
     """What the robot was told to do."""
     fault: str = ""
     """Why the arm cannot follow commands now, "" when it can."""
+    collision: bool = False
+    """Whether that is because its controller felt a collision."""
 
     def __post_init__(self) -> None:
         joint_pos = floats("joint_pos [rad]", self.joint_pos, (None,))

@@ -145,7 +145,8 @@ class Brain:
     def _diagnoser(self, roles: SceneRoles) -> Diagnoser | None:
         if self._watching is None:
             return None
-        probe = ProbeDiagnoser(self._watching.probe, roles, {m: default_mask(m) for m in MASKS}, self._runtime.hand)
+        masks = {m: default_mask(m) for m in MASKS}
+        probe = ProbeDiagnoser(self._watching.probe, roles, masks, self._runtime.hand, pace=self._runtime.pace)
         if self._chat is None:
             return probe
         patience_s, clock = self._chat_deadline_s, MonotonicClock()

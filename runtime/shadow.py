@@ -64,7 +64,7 @@ class ShadowRobot:
         """Returns what the robot measures now; raises what it raises."""
         obs = self._robot.read()
         self._opening = obs.gripper_command
-        return replace(obs, fault="") if obs.fault else obs
+        return replace(obs, fault="", collision=False) if obs.fault else obs
 
     def send(self, action: Floats) -> Floats:
         """Sends nothing and says so: returns the action (A,) that moves nothing and keeps the gripper.

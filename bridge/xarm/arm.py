@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from bridge.xarm.config import FIRST_FIRMWARE, XArmConfig
-from bridge.xarm.faults import fault
+from bridge.xarm.faults import FELT_COLLISION, fault
 from bridge.xarm.link import Reading
 from bridge.xarm.links import Links
 from bridge.xarm.recovery import Budget, clear, make_ready, require_allowed
@@ -209,6 +209,7 @@ class XArm:
             mode=self._mode(offline, side.error),
             fault_code=side.error,
             fault=f"{known.meaning}; {known.remedy}" if known else self._why,
+            collision=side.error == FELT_COLLISION,
             clearing=known.clearing if known else None,
             attempts_left=self._budget.left(time.monotonic_ns()),
             stalls=self._streamer.stalls,

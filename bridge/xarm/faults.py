@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from core.arm import Clearing
 from core.errors import DeviceFault
 
+FELT_COLLISION = 31
+"""Code by which the controller says that it felt a collision."""
 AUTO, PERSON, NEVER = Clearing.AUTOMATIC, Clearing.OPERATOR, Clearing.NEVER
 
 
@@ -63,7 +65,8 @@ _ROWS = (
     (29, "another error of the controller", "see the controller's log", PERSON, "unknown"),
     (30, "measured speed over the limit", "ask the vendor",
      PERSON, "the arm moved faster than told"),
-    (31, "collision: more current than the motion explains", "look what was hit; check load and sensitivity",
+    (FELT_COLLISION, "collision: more current than the motion explains",
+     "look what was hit; check load and sensitivity",
      AUTO, "felt contact is this project's daily work: it stops, and goes on at the measured pose, a few times only"),
     (32, "a circle could not be computed", "correct the command", PERSON, "this program draws no circles"),
     (33, "the controller's inputs and outputs failed", "check their wiring, restart", PERSON, "hardware"),

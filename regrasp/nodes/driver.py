@@ -137,6 +137,7 @@ class Session:
         """Does what a person does between episodes: looks, clears what may be cleared, releases a stop."""
         self._robot.wait("the runtime to be idle", lambda: self._runtime() == "idle", SETTLE_S)
         self._robot.ready_arm(SETTLE_S)
+        self._robot.call("arm/clear_fault")  # a person looked: rules may clear as often as at first
 
     def _runtime(self) -> str:
         return self._robot.facts("episode_status").get("state", "")

@@ -17,6 +17,8 @@ from runtime.config import HandRules
 from runtime.recover.stages import stage_for
 from runtime.watch.features import probe_features
 from runtime.watch.probe import check_layout, judged
+from runtime.watch.reports import SURE
+from runtime.watch.trained_time import in_trained_time
 
 _AVERAGED = 3
 """The last so many instants are judged and averaged."""
@@ -25,14 +27,16 @@ _AVERAGED = 3
 class ProbeDiagnoser:
     """Answers within the tick in which it is asked.
 
-    When the probe finds nothing wrong it answers mode UNKNOWN with stage RESUME, which asks the loop to go on; when it
-    has nothing to judge by, mode UNKNOWN with confidence 0, which makes the loop hold.
+    When the probe finds nothing wrong it answers mode UNKNOWN with stage RESUME, which asks the loop to go on. When it
+    has nothing to judge by, as right after a fault of the arm, a sure detector's own word is taken; without one it
+    answers mode UNKNOWN with confidence 0, which makes the loop hold.
 
     Args:
         weights: The trained, calibrated probe.
         roles: Who is who in this episode.
         masks: The reward mask of every mode the probe can name.
         rules: What counts as held.
+        pace: Share of the trained speed at which the arm moves, (0, 1].
 
     Raises:
         ArtifactError: The probe was trained on another feature layout.
@@ -40,25 +44,33 @@ class ProbeDiagnoser:
     """
 
     def __init__(
-        self, weights: ProbeWeights, roles: SceneRoles, masks: Mapping[FailureMode, RewardMask], rules: HandRules
-    ) -> None:
+        self, weights: ProbeWeights, roles: SceneRoles, masks: Mapping[FailureMode, RewardMask], rules: HandRules,
+        *, pace: float = 1.0,
+    ) -> None:  # fmt: skip
         check_layout(weights)
         missing = [m for m in weights.labels if m != NOMINAL and FailureMode(m) not in masks]
         if missing or not masks:
             raise ConfigError(f"no reward mask for {missing or 'any mode'}; the probe names {weights.labels}")
         self._weights, self._roles, self._masks, self._rules = weights, roles, dict(masks), rules
+        self._pace = pace
         self._answer: RecoveryDescriptor | None = None
 
     def submit(self, evidence: Evidence) -> None:
         """Judges the evidence at once; a newer question replaces an older one."""
         probabilities = self._judge(evidence.steps)
-        if probabilities is None or not evidence.steps:
+        report = evidence.report
+        if probabilities is None and evidence.steps and report.confidence >= SURE and report.mode in self._masks:
+            self._answer = self._named(evidence, report.mode, report.confidence, f"{report.detector} is sure")
+        elif probabilities is None or not evidence.steps:
             self._answer = self._unsure(evidence, "nothing to judge by", RecoveryStage.RETREAT, 0.0)
         elif int(probabilities.argmax()) == self._weights.nominal_index:
             sure = float(probabilities.max())
             self._answer = self._unsure(evidence, "looks nominal", RecoveryStage.RESUME, sure)
         else:
-            self._answer = self._named(evidence, probabilities)
+            likeliest = int(probabilities.argmax())
+            said = ", ".join(f"{n} {p:.2f}" for n, p in zip(self._weights.labels, probabilities, strict=True))
+            mode = FailureMode(self._weights.labels[likeliest])
+            self._answer = self._named(evidence, mode, float(probabilities[likeliest]), said)
 
     def poll(self) -> RecoveryDescriptor | None:
         """Returns the answer once, else None."""
@@ -67,13 +79,13 @@ class ProbeDiagnoser:
 
     def _judge(self, steps: Sequence[Step]) -> Floats | None:
         ends = range(max(1, len(steps) - _AVERAGED + 1), len(steps) + 1)
-        found = [judged(self._weights, probe_features(steps[:end], self._roles)) for end in ends]
+        seen = [in_trained_time(steps[:end], self._pace) for end in ends]
+        found = [judged(self._weights, probe_features(some, self._roles)) for some in seen]
         known = [p for p in found if p is not None]
         return np.mean(known, axis=0) if known else None
 
-    def _named(self, evidence: Evidence, probabilities: Floats) -> RecoveryDescriptor:
-        likeliest = int(probabilities.argmax())
-        mode, last = FailureMode(self._weights.labels[likeliest]), evidence.steps[-1]
+    def _named(self, evidence: Evidence, mode: FailureMode, confidence: float, why: str) -> RecoveryDescriptor:
+        last = evidence.steps[-1]
         return RecoveryDescriptor(
             report_id=evidence.report.id,
             mode=mode,
@@ -81,9 +93,9 @@ class ProbeDiagnoser:
             target=self._roles.target,
             obstacles=tuple(n for n in (self._roles.distractor, self._roles.obstacle) if n),
             mask=self._masks[mode],
-            confidence=float(probabilities[likeliest]),
+            confidence=confidence,
             model_id=self._weights.name,
-            rationale=", ".join(f"{n} {p:.2f}" for n, p in zip(self._weights.labels, probabilities, strict=True)),
+            rationale=why,
         )
 
     def _unsure(self, evidence: Evidence, why: str, stage: RecoveryStage, confidence: float) -> RecoveryDescriptor:

@@ -3,7 +3,8 @@
 Debounced: a detector is heard when it spoke in `need` of its last `window` ticks. After that it is not heard during
 the cooldown, and after the policy got the arm back nothing mild is heard during the grace. The worst severity wins,
 then the surest, then the first in the panel. While the arm cannot follow nothing mild is heard, and when it can again
-every detector starts anew: an arm in fault does not move, and no skill could change that.
+every detector starts anew: an arm in fault does not move, and no skill could change that. Only a collision that the
+arm's own controller felt while a policy or skill drove is reported then: whatever it met still stands there.
 """
 
 from collections import deque
@@ -14,7 +15,11 @@ from core.errors import ContractError
 from core.failures import FailureMode, FailureReport, Severity
 from core.flow import Phase, Step
 from core.ports import Detector
+from runtime.watch.reports import SURE, report_of
 
+_DRIVEN = frozenset({Phase.RUNNING, Phase.RECOVERING})
+BUMP = "bump"
+"""What reports a collision that the arm's controller felt."""
 BLINDING = frozenset({FailureMode.SENSING_LOST, FailureMode.CONTROLLER_FAULT})
 """Modes no diagnoser can look at and no skill can act on."""
 
@@ -57,7 +62,7 @@ class Panel:
     def reset(self) -> None:
         """Forgets everything: a new episode starts."""
         self._mild_after_ns = -(1 << 62)
-        self._faulty = False
+        self._faulty = self._bumped = False
         self._heard_after_ns = dict.fromkeys((w.name for w in self._watches), -(1 << 62))
         self._forget()
 
@@ -68,9 +73,15 @@ class Panel:
 
     def update(self, step: Step) -> FailureReport | None:
         """Returns the worst report heard in this step, whose `report` is still None."""
-        if self._faulty and not step.observation.fault:
+        ended = self._faulty and not step.observation.fault
+        if ended:
             self.settle(step.arrived.now_ns)
         self._faulty = bool(step.observation.fault)
+        self._bumped = self._bumped or step.observation.collision
+        if ended and self._bumped:
+            self._bumped = False
+            if step.phase in _DRIVEN:
+                return report_of(step, BUMP, FailureMode.COLLISION, confidence=SURE, evidence={})
         heard = [(r, w.name) for w in self._watches if (r := self._hear(w, step)) is not None]
         if not heard:
             return None

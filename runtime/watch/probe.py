@@ -12,6 +12,7 @@ from core.probe import ProbeWeights
 from core.scene import SceneRoles
 from runtime.watch.features import FIXED, LAYOUT, WINDOW, probe_features
 from runtime.watch.reports import report_of
+from runtime.watch.trained_time import in_trained_time, ticks_per_trained
 
 
 def check_layout(weights: ProbeWeights) -> int:
@@ -51,20 +52,21 @@ class ProbeDetector:
     Args:
         weights: The trained probe.
         roles: Who is who in this episode.
+        pace: Share of the trained speed at which the arm moves, (0, 1].
 
     Raises:
         ArtifactError: The probe was trained on another feature layout.
     """
 
-    def __init__(self, weights: ProbeWeights, roles: SceneRoles) -> None:
+    def __init__(self, weights: ProbeWeights, roles: SceneRoles, *, pace: float = 1.0) -> None:
         check_layout(weights)
-        self._weights, self._roles = weights, roles
-        self._window: deque[Step] = deque(maxlen=WINDOW)
+        self._weights, self._roles, self._pace = weights, roles, pace
+        self._window: deque[Step] = deque(maxlen=WINDOW * ticks_per_trained(pace))
 
     def update(self, step: Step) -> FailureReport | None:
         """Returns a report naming the likeliest failure when the probe thinks that something is wrong."""
         self._window.append(step)
-        probabilities = judged(self._weights, probe_features(self._window, self._roles))
+        probabilities = judged(self._weights, probe_features(in_trained_time(self._window, self._pace), self._roles))
         if probabilities is None:
             return None
         nominal = self._weights.nominal_index

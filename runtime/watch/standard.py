@@ -52,6 +52,6 @@ def standard_watches(
             Watch(name="stall", detector=Stall(space, limits)),
         ]
     if drives and probe is not None:
-        detector = ProbeDetector(probe, roles)
+        detector = ProbeDetector(probe, roles, pace=config.pace)
         watches.append(Watch(name="probe", detector=detector, need=limits.probe_need, window=limits.probe_window))
     return tuple(watches)
