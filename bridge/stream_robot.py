@@ -46,7 +46,6 @@ class StreamRobot:
         self._sight = Sight()
         self._entered = False
         self._way: _Way | None = None
-        self._state: ArmState | None = None
         self._gripper = 1.0
         self._since_ns = 0
 
@@ -58,7 +57,7 @@ class StreamRobot:
             self._arm.arm()
             state = self._arm.state()
         self._gripper = float(np.clip(state.gripper_opening, 0.0, 1.0))
-        self._state, self._way, self._entered = state, None, True
+        self._way, self._entered = None, True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -72,7 +71,7 @@ class StreamRobot:
             DeviceNotConnected: Not entered, or the arm never spoke.
         """
         self._require_entered()
-        state = self._state = self._arm.state()
+        state = self._arm.state()
         frames = self._look(state)
         return Observation(
             t_ns=state.t_ns,
@@ -98,7 +97,7 @@ class StreamRobot:
             DeviceNotConnected: Not entered.
         """
         self._require_entered()
-        state = self._state or self._arm.state()
+        state = self._arm.state()
         sent = EE_DELTA.clip(EE_DELTA.validate("action", action, slack=np.inf))
         if state.status.mode is not ArmMode.READY:
             self._way = None

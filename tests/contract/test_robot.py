@@ -1,13 +1,19 @@
 """What every `Robot` promises."""
 
 from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import pytest
 
+from bridge.stream_robot import StreamRobot
+from core.arrays import Floats
 from core.clock import ManualClock
 from core.errors import ContractError, DeviceNotConnected
+from core.fake_arm import FakeArm
 from core.fakes import FakeRobot
+from core.flow import Observation
 from core.ports import Robot, Stream
 from core.robots import EE_DELTA
 from runtime.shadow import ShadowRobot
@@ -15,13 +21,49 @@ from sim.robot import SimRobot
 from sim.tasks.fruit_on_plate import FruitOnPlate
 from sim.world import BatchWorld
 
-Build = Callable[[ManualClock], FakeRobot | SimRobot]
+BEATS = 5
+"""Beats of a streamed robot in one control period."""
 
 
-@pytest.fixture(params=["fake", "simulated"])
+class BeatenRobot:
+    """A streamed robot and the beat around it: an action takes a control period, as for robots that beat themselves."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock, self._arm = clock, FakeArm(clock)
+        self._robot = StreamRobot(self._arm, None, clock, instruction="put the apple on the plate", beats=BEATS)
+
+    def __enter__(self) -> Self:
+        self._arm.__enter__()
+        self._robot.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._robot.__exit__(kind, error, tb)
+        self._arm.__exit__(kind, error, tb)
+
+    def read(self) -> Observation:
+        return self._robot.read()
+
+    def send(self, action: Floats) -> Floats:
+        sent = self._robot.send(action)
+        for _ in range(BEATS):
+            self._clock.advance(EE_DELTA.dt_s / BEATS)
+            self._robot.emit(late=False)
+        return sent
+
+    def hold(self) -> None:
+        self._robot.hold()
+
+
+Build = Callable[[ManualClock], FakeRobot | SimRobot | BeatenRobot]
+
+
+@pytest.fixture(params=["fake", "simulated", "streamed"])
 def build(request: pytest.FixtureRequest) -> Build:
     if request.param == "fake":
         return lambda clock: FakeRobot(clock, instruction="put the apple on the plate")
+    if request.param == "streamed":
+        return BeatenRobot
     return lambda clock: SimRobot(BatchWorld(FruitOnPlate(), 1), clock)
 
 
