@@ -149,6 +149,7 @@ def test_the_other_firmwares_connect_move_and_answer(firmware, link):
         running.stop()
 
 
+@pytest.mark.usefixtures("on_time")
 def test_joint_targets_are_answered_within_a_millisecond_while_physics_runs(twin):
     """The median of the best of up to four short runs: other work on the machine only ever adds to it."""
     script, medians = Path(__file__).parent / "sdk_latency.py", []

@@ -27,7 +27,7 @@ class TwinBox:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.ip = ip
-        command = [sys.executable, "-m", "regrasp.cli", "twin", "--ip", ip, "--firmware", firmware]
+        command = [sys.executable, "-m", "regrasp.cli", "twin", "--ip", ip, "--firmware", firmware, "--realtime"]
         self.process = subprocess.Popen(
             [*command, "--control-port", str(self.port)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", "MUJOCO_GL": "osmesa"},
