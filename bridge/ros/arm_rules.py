@@ -14,6 +14,8 @@ from core.arrays import Floats
 
 RESUME_WINDOW_RAD = float(np.radians(1.0))
 """Farthest from the measured pose that the first command after a rest may be, in every joint [rad]."""
+_NEW_FAULT_NS = 200_000_000
+"""A fault that was not asked about for so long is another one [ns]."""
 STALE_NS = 300_000_000
 """A measured pose older than this says nothing of where the arm is [ns]."""
 
@@ -135,9 +137,13 @@ class ClearingRule:
     def __init__(self, *, allowed: bool, pause_s: float) -> None:
         self._allowed, self._pause_ns = allowed, round(pause_s * 1e9)
         self._not_before_ns: int | None = None
+        self._asked_ns = 0
 
     def due(self, t_ns: int, status: ArmStatus) -> bool:
-        """Returns whether an attempt is due at `t_ns` [ns]; says so once a pause."""
+        """Returns whether an attempt is due at `t_ns` [ns]; says so once a pause. Asked every beat of a fault."""
+        if t_ns - self._asked_ns > _NEW_FAULT_NS:
+            self._not_before_ns = None
+        self._asked_ns = t_ns
         if not self._allowed or status.clearing is not Clearing.AUTOMATIC or status.attempts_left <= 0:
             self._not_before_ns = None
             return False

@@ -16,6 +16,7 @@ from core.scene import SceneRoles
 from runtime.config import HandRules
 from runtime.recover.stages import stage_for
 from runtime.watch.features import probe_features
+from runtime.watch.panel import BUMP
 from runtime.watch.probe import check_layout, judged
 from runtime.watch.reports import SURE
 from runtime.watch.trained_time import in_trained_time
@@ -57,15 +58,16 @@ class ProbeDiagnoser:
 
     def submit(self, evidence: Evidence) -> None:
         """Judges the evidence at once; a newer question replaces an older one."""
-        probabilities = self._judge(evidence.steps)
-        report = evidence.report
-        if probabilities is None and evidence.steps and report.confidence >= SURE and report.mode in self._masks:
+        report, probabilities = evidence.report, self._judge(evidence.steps)
+        heard = report.confidence >= SURE and report.mode in self._masks
+        if probabilities is None and evidence.steps and heard:
             self._answer = self._named(evidence, report.mode, report.confidence, f"{report.detector} is sure")
         elif probabilities is None or not evidence.steps:
             self._answer = self._unsure(evidence, "nothing to judge by", RecoveryStage.RETREAT, 0.0)
         elif int(probabilities.argmax()) == self._weights.nominal_index:
-            sure = float(probabilities.max())
-            self._answer = self._unsure(evidence, "looks nominal", RecoveryStage.RESUME, sure)
+            self._answer = self._unsure(evidence, "looks nominal", RecoveryStage.RESUME, float(probabilities.max()))
+        elif report.detector == BUMP and heard and probabilities.max() < report.confidence:
+            self._answer = self._named(evidence, report.mode, report.confidence, "the arm felt it")
         else:
             likeliest = int(probabilities.argmax())
             said = ", ".join(f"{n} {p:.2f}" for n, p in zip(self._weights.labels, probabilities, strict=True))

@@ -121,7 +121,15 @@ def faulty(clearing=Clearing.AUTOMATIC, attempts=2):
 
 def test_the_rule_waits_before_it_clears():
     rule = ClearingRule(allowed=True, pause_s=0.5)
-    assert [rule.due(t * MS, faulty()) for t in (0, 400, 500, 600, 1000)] == [False, False, True, False, True]
+    due = [t for t in range(0, 1001, 100) if rule.due(t * MS, faulty())]
+    assert due == [500, 1000]
+
+
+def test_another_fault_is_waited_for_anew():
+    rule = ClearingRule(allowed=True, pause_s=0.5)
+    first = [t for t in range(0, 501, 100) if rule.due(t * MS, faulty())]
+    second = [t for t in range(900, 1501, 100) if rule.due(t * MS, faulty())]
+    assert (first, second) == ([500], [1400])
 
 
 @pytest.mark.parametrize(
