@@ -21,6 +21,7 @@ from bridge.xarm.recovery import Budget, clear, make_ready, require_allowed
 from bridge.xarm.safety import apply_safety, describe_safety, prove_safety, read_safety
 from bridge.xarm.settler import Settler
 from bridge.xarm.streamer import Streamer
+from bridge.xarm.tool import at_tool
 from core.arm import ArmMode, ArmState, ArmStatus
 from core.arrays import Floats
 from core.errors import DeviceError, DeviceFault, DeviceNotConnected
@@ -48,6 +49,7 @@ class XArm:
         self._links: Links | None = None
         self._streamer = Streamer(config)
         self._safety: dict[str, str] = {}
+        self._told = config.box.tcp_offset  # whose pose the box reports
         self._proven = False
         self._armed = False
         self._stopped_ns: int | None = None
@@ -79,13 +81,15 @@ class XArm:
         """
         links = self._require_links()
         reading, side = links.reading(), links.side.reading
+        tool, ours = (reading.tcp_pos_in_base, reading.tcp_quat_xyzw_in_base), self._config.box.tcp_offset
+        pos, quat = tool if self._told == ours else at_tool(*tool, self._told, ours)
         return ArmState(
             t_ns=reading.t_ns,
             joint_pos=reading.joint_pos,
             joint_vel=side.joint_vel,
             joint_effort=reading.joint_effort,
-            tcp_pos_in_base=reading.tcp_pos_in_base,
-            tcp_quat_xyzw_in_base=reading.tcp_quat_xyzw_in_base,
+            tcp_pos_in_base=pos,
+            tcp_quat_xyzw_in_base=quat,
             gripper_opening=side.opening,
             wrench_in_tcp=reading.wrench if self._config.force_sensor else None,
             status=self._status(links, reading),
@@ -270,7 +274,8 @@ class XArm:
         code = links.main.error_code()
         links.side.note_error(code)
         if self._config.readonly:
-            self._safety = describe_safety(read_safety(self._config))
+            box = read_safety(self._config)
+            self._safety, self._told = describe_safety(box), box.tcp_offset
         elif not code:
             self._prove_safety(links)
 
