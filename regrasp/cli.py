@@ -76,6 +76,9 @@ COMMANDS = {
     "bench record": Command(
         module="regrasp.bench_record", config="BenchRecordConfig", function="bench_record",
         summary="record two cameras as video: frames kept and dropped, share of a core"),
+    "bench soak": Command(
+        module="regrasp.bench_soak", config="BenchSoakConfig", function="bench_soak",
+        summary="the main job on the running robot for a long time: nothing may grow"),
     "bench faults": Command(
         module="regrasp.bench_faults", config="BenchFaultsConfig", function="bench_faults",
         summary="break a running robot in every way in the table, and compare"),
