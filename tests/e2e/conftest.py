@@ -44,10 +44,18 @@ def link(sdk):
     wait_until(lambda: not any(arm.connected for arm in opened))
 
 
+@pytest.fixture(scope="module")
+def client(twin, sdk):
+    """One client for all tests of a file, because connecting takes a second."""
+    arm = sdk(IP, forbid_uds=True, is_radian=True)
+    yield arm
+    arm.disconnect()
+
+
 @pytest.fixture
-def arm(twin, link):
+def arm(client):
     """A client of a box that is ready in mode 0, with nothing wrong."""
-    client = link()
+    assert client.connected
     make_ready(client)
     yield client
     client.set_state(4)

@@ -14,8 +14,10 @@ from sdk_client import IP, TwinBox, change_mode, go, joints, make_ready, positio
 pytestmark = pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated")  # the SDK's own logging
 
 
-def test_a_client_connects_and_learns_who_it_talks_to(arm):
+def test_a_client_connects_and_learns_who_it_talks_to(twin, link):
+    arm = link()
     assert arm.connected
+    make_ready(arm)
     assert arm.version_number == (2, 6, 0)
     assert arm.axis == 7
     assert arm.get_robot_sn()[0] == 0

@@ -154,7 +154,7 @@ def broken_commands(rng: np.random.Generator, commands: Floats) -> Floats:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_the_physical_arm_keeps_its_limits_while_it_touches_nothing(seed: int) -> None:
-    rng, world = np.random.default_rng(seed), BatchWorld(FruitOnPlate(), WORLDS)
+    rng, world = np.random.default_rng(seed), BatchWorld(FruitOnPlate(), WORLDS, threads=2)
     world.reset(np.arange(WORLDS), np.arange(WORLDS) + 1000 * seed)
     guards = [Guard(XARM7, EE_DELTA, LIMITS) for _ in range(WORLDS)]
     commands = broken_commands(rng, streams(rng, WORLDS, PHYSICAL_TICKS))

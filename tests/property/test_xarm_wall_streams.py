@@ -86,7 +86,7 @@ def test_thousands_of_wild_streams_never_exceed_a_limit_and_can_always_be_stoppe
 
 @pytest.fixture(scope="module")
 def cells():
-    return BatchWorld(FruitOnPlate(), ROWS)
+    return BatchWorld(FruitOnPlate(), ROWS, threads=2)
 
 
 @pytest.mark.parametrize("batch", range(STREAMS // ROWS))
