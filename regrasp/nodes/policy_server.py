@@ -48,7 +48,7 @@ class PolicyServerConfig:
     """Width and height every image must have [px]; 0 takes any."""
     threads: int = 1
     """Threads that compute one answer."""
-    niceness: int = 5
+    niceness: int = 0
     """How far this process stands back behind others, 0 not at all, 19 the most."""
     lie: Lie | None = None
     """For benches of faults: what the policy does wrong after a while."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from core.arrays import Floats
 from core.failures import FailureMode, FailureReport
-from core.flow import Step
+from core.flow import Source, Step
 from core.robots import ActionSpace
 from runtime.config import WatchLimits
 from runtime.watch.reports import LIKELY, report_of
@@ -16,7 +16,9 @@ _GRIP_CHANGE = 0.05
 
 
 class Stall:
-    """Reports STALLED when neither tool nor fingers went anywhere for a while.
+    """Reports STALLED when neither tool nor fingers went anywhere for a while, though somebody asked them to.
+
+    While nobody drives, as when the policy is silent, the arm holds and waits: that is no stall, and ends by itself.
 
     Args:
         space: The action space.
@@ -29,6 +31,9 @@ class Stall:
 
     def update(self, step: Step) -> FailureReport | None:
         """Returns a report when the whole window ending in this step shows no progress."""
+        if step.source is Source.HOLD:
+            self._past.clear()
+            return None
         obs = step.observation
         now = np.array([*obs.tcp_pos_in_base, obs.gripper_opening])
         self._past.append(now)
