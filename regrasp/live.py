@@ -27,9 +27,9 @@ from core.robots import EE_DELTA
 from core.tasks import TaskInfo
 from regrasp.artifacts import Models, code_version, find_models
 from regrasp.brain import Brain, Outside, Watching, load_watching
-from regrasp.episode import EPISODES, claimed_outcome
 from regrasp.remote_sink import RemoteSink
 from regrasp.task_registry import find_task
+from regrasp.witness import EPISODES, claimed_outcome
 from runtime.beat import Beat
 from runtime.cadence import Cadence
 from runtime.config import BeatConfig, GuardLimits, RecoverLimits, RuntimeConfig, WatchLimits

@@ -9,9 +9,9 @@ from bridge.twin_control import TwinTruth
 from core.episodes import Episode
 from core.flow import Step
 from core.robots import EE_DELTA
-from regrasp.episode import Witness
 from regrasp.evaluation import EpisodeResult, InferenceTimes
 from regrasp.shards import EpisodeJob
+from regrasp.witness import Witness
 
 
 def live_result(job: EpisodeJob, episode: Episode, truth: TwinTruth, file: str) -> EpisodeResult:

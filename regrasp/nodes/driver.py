@@ -20,13 +20,13 @@ from bridge.ros.client import RobotClient
 from bridge.twin_control import TwinControl
 from core.errors import ConfigError, DeviceError, RegraspError
 from regrasp.artifacts import find_models, text_hash
-from regrasp.episode import EPISODES
 from regrasp.evaluation import ArmName, Campaign, EpisodeResult, evaluate, write_evaluation
 from regrasp.evaluation_log import LOG_NAME, append_result, open_log
 from regrasp.live_results import live_result
 from regrasp.report import format_table, write_report
 from regrasp.shards import EpisodeJob, plan
 from regrasp.task_registry import find_task
+from regrasp.witness import EPISODES
 from runtime.record.reader import read_episode
 
 log = logging.getLogger(__name__)

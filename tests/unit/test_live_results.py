@@ -1,5 +1,7 @@
 """The score of an episode that ran in real time: its recording on one clock, the twin's truth on two."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,3 +133,9 @@ def test_a_driver_without_episodes_is_refused_before_anything_starts(tmp_path):
     with pytest.raises(ConfigError, match="--episodes 0"):
         drive(DriverConfig(episodes=0, out=Path(tmp_path / "never")))
     assert not (tmp_path / "never").exists()
+
+
+def test_the_process_with_the_heartbeat_starts_without_the_library_of_the_policy():
+    said = "import sys, regrasp.nodes.runtime_node; print('transformers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["False"]
