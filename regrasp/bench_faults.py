@@ -15,7 +15,21 @@ from core.flow import Phase
 from regrasp.fault_clock import CLOCK
 from regrasp.fault_report import Outcome, table_text, write_report
 from regrasp.fault_rig import Rig, RigConfig
-from regrasp.fault_rows import BOX, CAMERAS, DISK, HUNG, KILLED, LIES, PEER, PEOPLE, POLICY, RULE_S, After, Row
+from regrasp.fault_rows import (
+    BOX,
+    CAMERAS,
+    DISK,
+    HUNG,
+    JUMP_DEG,
+    KILLED,
+    LIES,
+    PEER,
+    PEOPLE,
+    POLICY,
+    RULE_S,
+    After,
+    Row,
+)
 from regrasp.fault_trace import Stop, reaction
 from regrasp.fault_vlm import VLM_GROUP, vlm_outcomes
 from regrasp.loopback import free_port, own_address, own_domain
@@ -23,8 +37,6 @@ from regrasp.processes import Bringup
 
 ROWS = (*BOX, *PEOPLE, *CAMERAS, *PEER, *POLICY, *DISK, *LIES, *CLOCK, *HUNG, *KILLED)
 """Every row, in the order in which they are run; rows in a row with the same needs share a robot."""
-JUMP_DEG = 1.0
-"""Largest jump of a joint at any stop, resume or re-arm [degrees]."""
 BEFORE_NS = 200_000_000
 """Trace looked at before the instant [ns]."""
 PHASE_S = 5.0
@@ -156,7 +168,8 @@ def _after(rig: Rig, row: Row) -> str:
             row.person(rig)
         rig.resume()
     if row.after is After.NEW_GRAPH:
-        return ""
+        back = row.undo is not None and rig.moves()
+        return "it moved when the process came back, before a person had acted" if back else ""
     with _bounded(row.after):
         rig.robot.wait("the arm to move again", rig.moves, RULE_S)
     return ""

@@ -14,6 +14,8 @@ from enum import StrEnum
 from core.flow import Phase
 from regrasp.fault_rig import Rig
 
+JUMP_DEG = 1.0
+"""Largest jump of a joint at any stop, resume or re-arm [degrees]."""
 WATCHDOG_S = 0.15
 """Dead runtime, lost link, stopped box: the arm is at rest within this [s]."""
 E_STOP_S = 0.03
@@ -192,7 +194,7 @@ PEER = (
 )  # fmt: skip
 
 HUNG = tuple(
-    Row(group="hung", name=f"{name} (SIGSTOP)", inject=_freeze(name), hold_s=hold_s, after=after)
+    Row(group="hung", name=f"{name} (SIGSTOP)", inject=_freeze(name), hold_s=hold_s, after=after, undo=_thaw(name))
     for name, hold_s, after in (
         ("runtime", WATCHDOG_S, After.NEW_GRAPH),
         ("arm", WATCHDOG_S, After.NEW_GRAPH),

@@ -16,7 +16,7 @@ from core.errors import RegraspError
 from core.flow import Phase
 from regrasp.fault_report import Outcome
 from regrasp.fault_rig import Rig, RigConfig
-from regrasp.fault_rows import After, Row, nothing
+from regrasp.fault_rows import JUMP_DEG, After, Row, nothing
 from regrasp.fault_trace import reaction
 from regrasp.processes import Bringup
 from runtime.record.reader import read_episode
@@ -112,9 +112,10 @@ def _run(rig: Rig, row: Row) -> Outcome:
     )
     problems = ["it was commanded to move while it diagnosed"] if moved else []
     problems += [f"{lost} committed steps are not in the recording"] if lost else []
+    problems += [f"a joint jumped {stop.jump_deg:.2f} degrees"] if stop.jump_deg > JUMP_DEG else []
     return Outcome(
-        row=row, stop=stop, jump_deg=0.0, lost=lost, phase=str(Phase.RECOVERING), ok=not problems, broken=True,
-        note="; ".join(problems) or f"attempt {held_s:.2f} s after the alarm, by the probe",
+        row=row, stop=stop, jump_deg=stop.jump_deg, lost=lost, phase=str(Phase.RECOVERING), ok=not problems,
+        broken=True, note="; ".join(problems) or f"attempt {held_s:.2f} s after the alarm, by the probe",
     )  # fmt: skip
 
 
