@@ -156,6 +156,8 @@ class WatchLimits:
     """Commanded motion not achieved, beyond what the lag explains [m]."""
     stall_s: float = 1.5
     """No progress for this long is a stall [s]."""
+    silent_s: float = 5.0
+    """An arm that holds for so long because nobody drives needs a person [s]; a policy server may be back before."""
     stall_m: float = 0.008
     """A tool that stayed within this distance made no progress [m]."""
     reversal_window_s: float = 1.5
@@ -177,7 +179,8 @@ class WatchLimits:
 
     def __post_init__(self) -> None:
         _all_above_zero(self, ("robot_age_s", "image_age_s", "tracking_window_s", "tracking_error_m", "stall_s"))
-        _all_above_zero(self, ("stall_m", "reversal_window_s", "reversals", "lost_m", "probe_need", "fault_s"))
+        _all_above_zero(self, ("silent_s", "stall_m", "reversal_window_s", "reversals", "lost_m"))
+        _all_above_zero(self, ("probe_need", "fault_s"))
         if self.probe_need > self.probe_window:
             raise ContractError(f"probe_need {self.probe_need} exceeds probe_window {self.probe_window} ticks")
 

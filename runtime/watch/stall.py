@@ -18,7 +18,8 @@ _GRIP_CHANGE = 0.05
 class Stall:
     """Reports STALLED when neither tool nor fingers went anywhere for a while, though somebody asked them to.
 
-    While nobody drives, as when the policy is silent, the arm holds and waits: that is no stall, and ends by itself.
+    While nobody drives, as when the policy is silent, the arm holds and waits: that may end by itself, so it is
+    reported only after a longer time.
 
     Args:
         space: The action space.
@@ -27,13 +28,15 @@ class Stall:
 
     def __init__(self, space: ActionSpace, limits: WatchLimits) -> None:
         self._limits = limits
+        self._dt_s = space.dt_s
         self._past: deque[Floats] = deque(maxlen=max(2, round(limits.stall_s / space.dt_s)))
+        self._silent = 0
 
     def update(self, step: Step) -> FailureReport | None:
         """Returns a report when the whole window ending in this step shows no progress."""
         if step.source is Source.HOLD:
-            self._past.clear()
-            return None
+            return self._wait(step)
+        self._silent = 0
         obs = step.observation
         now = np.array([*obs.tcp_pos_in_base, obs.gripper_opening])
         self._past.append(now)
@@ -49,3 +52,13 @@ class Stall:
     def reset(self) -> None:
         """Forgets the window."""
         self._past.clear()
+        self._silent = 0
+
+    def _wait(self, step: Step) -> FailureReport | None:
+        self._past.clear()
+        self._silent += 1
+        silent_s = self._silent * self._dt_s
+        if silent_s < self._limits.silent_s:
+            return None
+        evidence = {"silent_s": silent_s, "allowed_s": self._limits.silent_s}
+        return report_of(step, "stall", FailureMode.STALLED, confidence=LIKELY, evidence=evidence)

@@ -15,7 +15,7 @@ from core.flow import Observation, OperatorCommand, OperatorInput, Phase, Source
 from core.ports import ChatAnswer, ChatModel, Evidence
 from core.recovery import RecoveryDescriptor, RecoveryStage
 from core.robots import EE_DELTA
-from runtime.config import RecoverLimits, RuntimeConfig
+from runtime.config import RecoverLimits, RuntimeConfig, WatchLimits
 from runtime.episode import EpisodeEnd, run_episode
 from runtime.record.replay import replay
 from runtime.recover.diagnose import VlmDiagnoser
@@ -192,9 +192,10 @@ class Mute(ScriptedPolicy):
 def test_a_policy_that_falls_silent_leaves_the_arm_still_and_is_reported() -> None:
     step_up = np.array([0, 0, 0.005, 0, 0, 0, 1.0])
     stage = rehearsal(policy=Mute(lambda _: np.tile(step_up, (8, 1))))
-    live(stage, 60)
+    live(stage, 120)
     assert [s.source for s in stage.steps[:10]] == [Source.POLICY] * 8 + [Source.HOLD] * 2
-    assert any(s.report is not None and s.report.detector == "stall" for s in stage.steps)
+    spoke = [s.index for s in stage.steps if s.report is not None and s.report.detector == "stall"]
+    assert spoke[0] == 8 + round(WatchLimits().silent_s / EE_DELTA.dt_s) - 1
 
 
 def test_a_vision_language_model_names_the_failure_and_the_arm_recovers() -> None:
