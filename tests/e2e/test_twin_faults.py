@@ -200,6 +200,7 @@ def test_a_stall_makes_one_answer_late_and_nothing_is_lost(twin, wire, duration_
 
 
 def test_an_unplugged_cable_drops_clients_while_physics_goes_on(twin, wire):
+    wait_until(lambda: twin.state()["state"] == 2)
     began = time.monotonic()
     before = twin.state()
     twin.post("/fault", kind="unplug", duration_s=0.6)
