@@ -4,30 +4,25 @@ A checkpoint's module is imported when one is served: torch takes seconds that a
 It prints one line when it serves, `policy_server ready ENDPOINT POLICY_ID`, and ends on SIGINT or SIGTERM.
 """
 
-import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from threading import Event
-from types import FrameType
 from typing import Literal
-
-import tyro
 
 from bridge.policy_server import PolicyServer
 from bridge.policy_terms import PolicyIdentity
 from bridge.worker import BlockingPolicy
 from core.arrays import in_range
-from core.errors import ConfigError, RegraspError
+from core.errors import ConfigError
 from core.robots import EE_DELTA
+from regrasp.nodes.entry import run_until_stopped
 from regrasp.nodes.scripted import Lie, LyingPolicy, SwayPolicy
 
 Noise = Literal["zero", "random"]
-DONE, WRONG_USE = 0, 2
 _TURN_S = 0.2
 """How soon a signal is noticed [s]."""
 
@@ -91,25 +86,12 @@ def _loaded(config: PolicyServerConfig) -> tuple[BlockingPolicy, PolicyIdentity]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the process; exit codes: 0 done, 2 wrong use.
+    """Runs the process; returns its exit code.
 
     Args:
         argv: Arguments without the program's name; the process's own when None.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s policy_server %(levelname)s %(message)s")
-    stopped = Event()
-
-    def stop(_: int, __: FrameType | None) -> None:
-        stopped.set()
-
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signal_number, stop)
-    try:
-        serve(tyro.cli(PolicyServerConfig, prog="policy_server", args=argv), stopped)
-    except RegraspError as error:
-        print(f"policy_server: {error}", file=sys.stderr)
-        return WRONG_USE
-    return DONE
+    return run_until_stopped("policy_server", PolicyServerConfig, serve, argv)
 
 
 if __name__ == "__main__":

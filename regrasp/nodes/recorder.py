@@ -7,7 +7,6 @@ and ends on SIGINT or SIGTERM after finishing what is open.
 import logging
 import os
 import selectors
-import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -15,20 +14,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Self
-
-import tyro
 
 from bridge.sole import sole_owner
 from core.arrays import in_range
-from core.errors import ConfigError, RegraspError
+from core.errors import ConfigError
+from regrasp.nodes.entry import run_until_stopped
 from regrasp.pictures import jpeg
 from regrasp.record_session import RecordSession
 
 log = logging.getLogger(__name__)
 
-DONE, WRONG_USE = 0, 2
 _TURN_S = 0.2
 """How soon a signal is noticed [s]."""
 _MOST_SESSIONS = 8
@@ -128,25 +125,12 @@ def serve(config: RecorderConfig, stopped: Event) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the process; exit codes: 0 done, 2 wrong use.
+    """Runs the process; returns its exit code.
 
     Args:
         argv: Arguments without the program's name; the process's own when None.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s recorder %(levelname)s %(message)s")
-    stopped = Event()
-
-    def stop(_: int, __: FrameType | None) -> None:
-        stopped.set()
-
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signal_number, stop)
-    try:
-        serve(tyro.cli(RecorderConfig, prog="recorder", args=argv), stopped)
-    except RegraspError as error:
-        print(f"recorder: {error}", file=sys.stderr)
-        return WRONG_USE
-    return DONE
+    return run_until_stopped("recorder", RecorderConfig, serve, argv)
 
 
 if __name__ == "__main__":
