@@ -33,6 +33,8 @@ class WorldState:
     """Commanded, shape (N,)."""
     contact_force_n: Floats
     """Largest contact force on arm and hand from anything but the grasped object, shape (N,) [N]."""
+    pressed_n: Floats
+    """Mean contact force over the last period between the two objects that the task presses together, (N,) [N]."""
     object_names: tuple[str, ...]
     """O names."""
     object_pos_in_base: Floats
@@ -40,7 +42,9 @@ class WorldState:
     object_quat_xyzw_in_base: Floats
     """Shape (N, O, 4)."""
     roles: Ints
-    """Index of the object in each role, -1 when none, shape (N, 4), columns in the order of `ROLES`."""
+    """Index of the object in each role now, -1 when none, shape (N, 4), columns in the order of `ROLES`."""
+    subtask: Ints
+    """How many sub-tasks are done, up to the first that is not, 0..S, shape (N,); `roles` belong to the next one."""
     success: Bools
     """The task's success predicate, shape (N,)."""
     q_score: Floats
@@ -96,6 +100,7 @@ class WorldSnapshot:
     task: Floats
     """Sub-goals reached and injector state, shape (M,)."""
     roles: SceneRoles
+    """Who is who at this instant."""
     instruction: str
 
     def __post_init__(self) -> None:

@@ -67,7 +67,7 @@ class CellCameras:
         self._model = copy.copy(world.cell.model)
         self._model.vis.global_.offwidth = self._model.vis.global_.offheight = size_px
         self._data = mujoco.MjData(self._model)
-        self._scene = mujoco.MjvScene(self._model, maxgeom=100)
+        self._scene = mujoco.MjvScene(self._model, maxgeom=200)
         self._option, self._view = mujoco.MjvOption(), mujoco.MjvCamera()
         self._rect = mujoco.MjrRect(0, 0, size_px, size_px)
         self._gl: mujoco.GLContext | None = None

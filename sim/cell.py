@@ -20,6 +20,7 @@ passes with at most 2 mm of slip, at nominal friction and at 0.7 of it (8 worlds
 The speed is the same within 5 %: 7,400 control steps per processor second with 64 worlds (`regrasp bench sim`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import mujoco
@@ -131,6 +132,22 @@ _SHELLS: tuple[tuple[tuple[float, ...], float], ...] = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Slide:
+    """An object that slides along a line in something placed, as a drawer does."""
+
+    qpos: int
+    """Its position index."""
+    qvel: int
+    """Its velocity index."""
+    parent: int
+    """What it slides in: index among the placed bodies; that one is never turned."""
+    offset: Floats
+    """Its centre, from the parent's, when the joint is at 0, shape (3,) [m]."""
+    axis: Floats
+    """Unit direction of the joint, shape (3,)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """A compiled cell and where to find things in its state."""
 
@@ -141,7 +158,9 @@ class Cell:
     free_qvel: Ints
     """First velocity index, -1 for a fixed one, shape (O,)."""
     mocap: Ints
-    """Index among the placed (fixed) bodies, -1 for a free one, shape (O,)."""
+    """Index among the placed (fixed) bodies, -1 for a free or sliding one, shape (O,)."""
+    slides: tuple[Slide | None, ...]
+    """How each sliding object is guided, None for the others."""
     material_geoms: Ints
     """Geometries whose friction the domain scales: objects and finger pads."""
     object_bodies: Ints
@@ -150,6 +169,8 @@ class Cell:
     """Sensor values [N]: net contact force of the hand with the table, then with each object, 3 each."""
     pads: slice
     """Sensor values: number of contacts of the left, then the right pad with each object (2 * O)."""
+    pressed: slice
+    """Sensor values [N]: net contact force of the two objects that are pressed together, 3 or none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,12 +185,20 @@ class Bodies:
     """Their orientation in MuJoCo's order, shape (P, 4)."""
 
 
-def build_cell(objects: tuple[ObjectInfo, ...], settings: PhysicsSettings | None = None) -> Cell:
+def build_cell(
+    objects: tuple[ObjectInfo, ...],
+    settings: PhysicsSettings | None = None,
+    *,
+    furnish: Callable[[mujoco.MjSpec], None] | None = None,
+    pressed: tuple[str, str] | None = None,
+) -> Cell:
     """Compiles the cell with `objects` on its table.
 
     Args:
-        objects: What the task needs; graspable ones move freely, the others are placed.
+        objects: What the task needs; graspable ones move freely, the others are placed or slide in something placed.
         settings: Physics settings, the gated ones when None.
+        furnish: Adds the bodies of the objects whose shape is "built".
+        pressed: Two objects whose contact force is measured.
     """
     settings = settings or PhysicsSettings()
     spec = mujoco.MjSpec()
@@ -178,10 +207,13 @@ def build_cell(objects: tuple[ObjectInfo, ...], settings: PhysicsSettings | None
     flange = _arm(spec)
     _gripper(spec, flange)
     for thing in objects:
-        _object(spec, thing, settings)
+        if thing.shape != "built":
+            _object(spec, thing, settings)
+    if furnish is not None:
+        furnish(spec)
     _actuators(spec)
-    _sensors(spec, objects)
-    return _indexed(spec.compile(), objects)
+    _sensors(spec, objects, pressed)
+    return _indexed(spec.compile(), objects, pressed)
 
 
 def _options(spec: mujoco.MjSpec, settings: PhysicsSettings) -> None:
@@ -316,40 +348,61 @@ def _actuators(spec: mujoco.MjSpec) -> None:
     grip.ctrlrange, grip.ctrllimited = [0.0, STROKE_M], True
 
 
-def _sensors(spec: mujoco.MjSpec, objects: tuple[ObjectInfo, ...]) -> None:
-    """Net force of the hand with the table and every object, then touches of each pad with every object."""
-    subtree, geom = mujoco.mjtObj.mjOBJ_XBODY, mujoco.mjtObj.mjOBJ_GEOM
+def _sensors(spec: mujoco.MjSpec, objects: tuple[ObjectInfo, ...], pressed: tuple[str, str] | None) -> None:
+    """Net force of the hand with the table and every object, touches of each pad with every object, pressing force."""
+    subtree, geom, body = mujoco.mjtObj.mjOBJ_XBODY, mujoco.mjtObj.mjOBJ_GEOM, mujoco.mjtObj.mjOBJ_BODY
     force, found, net = 1 << 1, 1 << 0, 3
-    for other in ("table", *(f"{o.name}_geom" for o in objects)):
+    for other, kind in (("table", geom), *((o.name, body) for o in objects)):
         spec.add_sensor(
             name=f"hand_{other}", type=mujoco.mjtSensor.mjSENS_CONTACT, objtype=subtree, objname="hand",
-            reftype=geom, refname=other, intprm=[force, net, 1],
+            reftype=kind, refname=other, intprm=[force, net, 1],
         )  # fmt: skip
     for side in ("left", "right"):
         for o in objects:
             spec.add_sensor(
                 name=f"{side}_{o.name}", type=mujoco.mjtSensor.mjSENS_CONTACT, objtype=geom, objname=f"{side}_pad",
-                reftype=geom, refname=f"{o.name}_geom", intprm=[found, 0, 1],
+                reftype=body, refname=o.name, intprm=[found, 0, 1],
             )  # fmt: skip
+    if pressed is not None:
+        spec.add_sensor(
+            name="pressed", type=mujoco.mjtSensor.mjSENS_CONTACT, objtype=body, objname=pressed[0],
+            reftype=body, refname=pressed[1], intprm=[force, net, 1],
+        )  # fmt: skip
 
 
-def _indexed(model: mujoco.MjModel, objects: tuple[ObjectInfo, ...]) -> Cell:
+def _indexed(model: mujoco.MjModel, objects: tuple[ObjectInfo, ...], pressed: tuple[str, str] | None) -> Cell:
     names = [o.name for o in objects]
     joints = [mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, f"{n}_free") for n in names]
     bodies = np.array([model.body(n).id for n in names], dtype=np.int64)
     geoms = [model.geom(f"{n}_geom").id for n in names]
     pads = [model.geom(f"{side}_pad").id for side in ("left", "right")]
     forces = 3 * (1 + len(names))
+    touches = forces + 2 * len(names)
     return Cell(
         model=model,
         objects=objects,
         free_qpos=np.array([model.jnt_qposadr[j] if j >= 0 else -1 for j in joints], dtype=np.int64),
         free_qvel=np.array([model.jnt_dofadr[j] if j >= 0 else -1 for j in joints], dtype=np.int64),
         mocap=np.array(model.body_mocapid[bodies], dtype=np.int64),
+        slides=tuple(_slide(model, int(body)) for body in bodies),
         material_geoms=np.array(geoms + pads, dtype=np.int64),
         object_bodies=bodies.astype(np.int64),
         touch=slice(0, forces),
-        pads=slice(forces, forces + 2 * len(names)),
+        pads=slice(forces, touches),
+        pressed=slice(touches, touches + 3 * (pressed is not None)),
+    )
+
+
+def _slide(model: mujoco.MjModel, body: int) -> Slide | None:
+    joint, parent = int(model.body_jntadr[body]), int(model.body_parentid[body])
+    if joint < 0 or model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_SLIDE:
+        return None
+    return Slide(
+        qpos=int(model.jnt_qposadr[joint]),
+        qvel=int(model.jnt_dofadr[joint]),
+        parent=int(model.body_mocapid[parent]),
+        offset=np.array(model.body_pos[body]),
+        axis=np.array(model.jnt_axis[joint]),
     )
 
 

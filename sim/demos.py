@@ -15,6 +15,7 @@ from core.demonstrations import Demonstrations, proprio
 from core.errors import ContractError
 from core.ports import Expert
 from core.robots import EE_DELTA
+from core.subtasks import Course, Manner
 from core.worlds import WorldState
 from sim.cameras import CAMERA_NAMES, CellCameras, Light
 from sim.cell import Bodies
@@ -47,6 +48,8 @@ class _Run:
     states: list[WorldState]
     actions: list[Floats]
     bodies: list[list[Bodies]]
+    calm: Bools
+    """Where the scene has no event of its own, shape (N,)."""
 
 
 def record_demonstrations(
@@ -91,10 +94,10 @@ def record_demonstrations(
 def _perform(world: BatchWorld, expert: Expert, rng: np.random.Generator, noise: float) -> list[_Take]:
     """Runs one batch of episodes and returns those worth keeping."""
     world.reset(np.arange(world.n), rng.integers(2**40, 2**50, world.n))
-    run = _Run(states=[], actions=[], bodies=[])
+    run = _Run(states=[], actions=[], bodies=[], calm=np.isnan(world.facts().event_s))
     scale = noise * np.append(EE_DELTA.high[:6], 0.0)
     ends = np.full(world.n, -1)
-    for step in range(world.task.info.episode_steps // 2):
+    for step in range(world.task.info.episode_steps * 2 // 3):
         state = world.state()
         run.states.append(state)
         ends = np.where((ends < 0) & state.success, step, ends)
@@ -105,16 +108,26 @@ def _perform(world: BatchWorld, expert: Expert, rng: np.random.Generator, noise:
         run.bodies.append([world.bodies(i) for i in range(world.n)])
         world.step(clean + scale * rng.standard_normal(clean.shape))
     ends = np.where(ends < 0, -1, np.minimum(ends + TAIL_STEPS, len(run.actions)))
-    good = (ends > 0) & _first_try(run) & ~run.states[-1].physics_reset
+    good = (ends > 0) & _first_try(world, run) & ~run.states[-1].physics_reset
     return [_take(world, run, int(i), int(ends[i])) for i in np.flatnonzero(good)]
 
 
-def _first_try(run: _Run) -> Bools:
-    """Returns where the hand was told to close once only, and nothing but the target was displaced, shape (N,)."""
+def _first_try(world: BatchWorld, run: _Run) -> Bools:
+    """Returns where the hand closed no oftener than needed, and nothing loose but targets was displaced, shape (N,)."""
     closed = np.array(run.actions)[:, :, 6] < 0.5
     closes = (closed[1:] & ~closed[:-1]).sum(axis=0) + closed[0]
-    strayed = np.linalg.norm(run.states[-1].of("distractor") - run.states[0].of("distractor"), axis=1) > 0.02
-    return np.asarray((closes == 1) & ~strayed)
+    courses = [world.task.info.course(world.instruction(i)) for i in range(world.n)]
+    moved = np.linalg.norm(run.states[-1].object_pos_in_base - run.states[0].object_pos_in_base, axis=2)
+    loose = [o.name for o in world.task.info.objects if o.graspable]
+    still = np.array([[n in loose and all(s.roles.target != n for s in c.subtasks) for n in c.names] for c in courses])
+    strayed = ((moved > 0.02) & still & run.calm[:, None]).any(axis=1)
+    return np.asarray((closes <= [closings(c) for c in courses]) & ~strayed)
+
+
+def closings(course: Course) -> int:
+    """Returns how often the hand has to close for a course: once a grasp, a tool once, a push once."""
+    wiped = any(s.manner is Manner.WIPE for s in course.subtasks)
+    return sum(s.manner is not Manner.WIPE for s in course.subtasks) + wiped
 
 
 def _take(world: BatchWorld, run: _Run, i: int, end: int) -> _Take:

@@ -14,6 +14,10 @@ class Memory:
 
     force: Floats
     """Largest contact force of the last period (N,) [N]."""
+    pressed: Floats
+    """Mean force between the two objects that the task presses together, last period (N,) [N]."""
+    event: Floats
+    """When the scene's own event is due, NaN when there is none or it is past (N,) [s]."""
     pads: Floats
     """Contacts of left and right pad with each object (N, 2 * O)."""
     reached: Floats
@@ -47,20 +51,21 @@ class Memory:
         """Starts worlds `ids` anew, no injection armed."""
         for f in fields(self):
             getattr(self, f.name)[ids] = 0.0
-        self.armed[ids], self.injected_at[ids] = -1.0, np.nan
+        self.armed[ids], self.injected_at[ids], self.event[ids] = -1.0, np.nan, np.nan
 
     def pinched(self) -> Bools:
         """Returns which objects both pads touch, shape (N, O)."""
         return np.asarray((self.pads.reshape(len(self.pads), 2, -1) > 0).all(axis=1))
 
     def row(self, i: int) -> Floats:
-        """Returns world `i` as one finite vector; an injection that has not struck has time -1."""
+        """Returns world `i` as one finite vector; what has not struck, or is not to come, has time -1."""
         return np.nan_to_num(take_row(self._arrays(), i), nan=-1.0)
 
     def put(self, i: int, row: Floats) -> None:
         """Puts a vector from `row` back into world `i`."""
         put_row(self._arrays(), i, row)
-        self.injected_at[i] = np.nan if self.injected_at[i] < 0 else self.injected_at[i]
+        for times in (self.injected_at, self.event):
+            times[i] = np.nan if times[i] < 0 else times[i]
 
     def _arrays(self) -> list[Floats]:
         return [getattr(self, f.name) for f in fields(self)]

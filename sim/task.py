@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import mujoco
 import numpy as np
 
 from core.arrays import Bools, Floats
 from core.failures import FailureMode
-from core.scene import SceneRoles
 from core.tasks import TaskInfo
 from core.worlds import WorldState
 
@@ -22,8 +22,11 @@ class Scene:
 
     object_pos_in_base: Floats
     """Centres on a table at its nominal height, shape (O, 3) [m]."""
-    roles: SceneRoles
     instruction: str
+    object_yaw: Floats | None = None
+    """Headings about z, shape (O,) [rad]; all 0 when None. Sliding things have none."""
+    event_s: float = float("nan")
+    """When the scene's own event is due (a swap, say), NaN for none [s]; `Task.effects` makes it happen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,8 @@ class Facts:
     """Shape (N, O) [m/s]."""
     pinched: Bools
     """Whether both pads touch the object, shape (N, O)."""
+    event_s: Floats
+    """When the scene's own event is due, NaN when there is none or it is past, shape (N,) [s]."""
 
     def held(self) -> Bools:
         """Whether the target is pinched, shape (N,)."""
@@ -52,9 +57,11 @@ class Disturbance:
     kick: Mapping[int, Floats] = field(default_factory=dict)
     """New linear velocity (3,) [m/s] by object index."""
     yaw: Mapping[int, float] = field(default_factory=dict)
-    """New heading about z by object index, for placed (fixed) objects only [rad]."""
+    """New heading about z by object index, for objects that are also placed [rad]."""
     open_steps: int = 0
     """Control steps for which the gripper is forced open."""
+    spends_event: bool = False
+    """Whether this was the scene's own event, which then is past."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +122,19 @@ class Task(Protocol):
     @property
     def injectors(self) -> Mapping[FailureMode, Injector]:
         """How each failure of `info.modes` is made to happen."""
+        ...
+
+    @property
+    def pressed(self) -> tuple[str, str] | None:
+        """Two objects whose contact force is measured (`WorldState.pressed_n`), None when it does not matter."""
+        ...
+
+    def furnish(self, spec: mujoco.MjSpec) -> None:
+        """Adds the bodies of all objects whose shape is "built", each with a geometry called NAME_geom."""
+        ...
+
+    def effects(self, facts: Facts) -> Mapping[int, Disturbance]:
+        """Returns what happens by itself now, by world index: a stain that was wiped vanishes, two fruits swap."""
         ...
 
     def scene(self, rng: np.random.Generator, wording: Wording) -> Scene:

@@ -14,10 +14,11 @@ from core.arrays import Floats, Ints
 from core.errors import ContractError, unknown_name
 from core.kinematics import forward
 from core.robots import EE_DELTA
-from core.scene import ROLES, SceneRoles
+from core.scene import SceneRoles
 from core.worlds import DomainParams, Injection, WorldSnapshot, WorldState
 from sim.cell import STROKE_M, SUBSTEPS, Bodies, Cell, PhysicsSettings, build_cell, home_qpos
 from sim.controller import Controller, latency_steps
+from sim.courses import Courses
 from sim.domain import DomainFields
 from sim.memory import Memory
 from sim.rows import put_row, take_row
@@ -44,16 +45,14 @@ class BatchWorld:
         self, task: Task, n: int, *, threads: int = 1, wording: Wording = "all", settings: PhysicsSettings | None = None
     ) -> None:
         self._task, self._n, self._wording = task, n, wording
-        self._cell = build_cell(task.info.objects, settings)
+        self._cell = build_cell(task.info.objects, settings, furnish=task.furnish, pressed=task.pressed)
         self._batch = mujoco.batch.Batch(self._cell.model, n, threads)
         self._fields = {name: self._batch.bind(name) for name in _STATE}
         self._physics = [self._fields[name] for name in _STATE]
         self._domain = DomainFields(self._batch, self._cell)
         self._latency = np.zeros(n, dtype=np.int64)
         self._controller = Controller.blank(n)
-        self._scenes = [SceneRoles(target="")] * n
-        self._instructions = [""] * n
-        self._roles = np.full((n, len(ROLES)), -1, dtype=np.int64)
+        self._courses = Courses(task.info, n)
         self._names = tuple(o.name for o in task.info.objects)
         self._modes = tuple(task.injectors)
         self._record = {"sensordata": np.zeros((n, SUBSTEPS, self._cell.model.nsensordata))}
@@ -158,11 +157,11 @@ class BatchWorld:
 
     def instruction(self, i: int) -> str:
         """Returns what the policy in world `i` is told."""
-        return self._instructions[i]
+        return self._courses.instruction(i)
 
     def roles(self, i: int) -> SceneRoles:
-        """Returns who is who in world `i`."""
-        return self._scenes[i]
+        """Returns who is who in world `i` now."""
+        return self._courses.at(i, int(self._now().state.subtask[i])).roles
 
     def facts(self) -> Facts:
         """Returns ground truth with speeds and touches, for tests and failure analysis."""
@@ -182,8 +181,8 @@ class BatchWorld:
             physics=take_row(self._physics, i),
             controller=self._controller.row(i),
             task=self._memory.row(i),
-            roles=self._scenes[i],
-            instruction=self._instructions[i],
+            roles=self.roles(i),
+            instruction=self.instruction(i),
         )
 
     def restore(self, ids: Ints, snapshots: Sequence[WorldSnapshot], domain: DomainParams | None = None) -> None:
@@ -243,13 +242,11 @@ class BatchWorld:
         qpos[:7] += rng.uniform(-START_NOISE_RAD, START_NOISE_RAD, 7)
         for name in ("qvel", "qacc_warmstart"):
             self._fields[name][i] = 0.0
+        yaw = np.zeros(len(self._names)) if scene.object_yaw is None else scene.object_yaw
         for o, pos in enumerate(scene.object_pos_in_base):
-            self._place(i, o, pos + np.array([0.0, 0.0, self._memory.table[i]]), 0.0)
-        self._name(i, scene.roles, scene.instruction)
-
-    def _name(self, i: int, roles: SceneRoles, instruction: str) -> None:
-        self._scenes[i], self._instructions[i] = roles, instruction
-        self._roles[i] = [self._names.index(roles.of(r)) if roles.of(r) else -1 for r in ROLES]
+            self._place(i, o, pos + np.array([0.0, 0.0, self._memory.table[i]]), float(yaw[o]))
+        self._memory.event[i] = scene.event_s
+        self._courses.tell(i, scene.instruction)
 
     def _place(self, i: int, o: int, pos: Floats, yaw: float) -> None:
         quat = np.array([np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
@@ -258,6 +255,12 @@ class BatchWorld:
             self._fields["mocap_pos"][i].reshape(-1, 3)[k] = pos
             self._fields["mocap_quat"][i].reshape(-1, 4)[k] = quat
             return
+        slide = self._cell.slides[o]
+        if slide is not None:
+            parent = self._fields["mocap_pos"][i].reshape(-1, 3)[slide.parent]
+            self._fields["qpos"][i, slide.qpos] = (pos - parent - slide.offset) @ slide.axis
+            self._fields["qvel"][i, slide.qvel] = 0.0
+            return
         self._fields["qpos"][i, at : at + 7] = [*pos, *quat]
         self._fields["qvel"][i, self._cell.free_qvel[o] : self._cell.free_qvel[o] + 6] = 0.0
 
@@ -265,7 +268,7 @@ class BatchWorld:
         put_row(self._physics, i, snapshot.physics)
         self._controller.put(i, snapshot.controller)
         self._memory.put(i, snapshot.task)
-        self._name(i, snapshot.roles, snapshot.instruction)
+        self._courses.tell(i, snapshot.instruction)
 
     def _level(self, i: int, height: float) -> None:
         rise = height - self._memory.table[i]
@@ -275,11 +278,13 @@ class BatchWorld:
         for o, (at, k) in enumerate(zip(self._cell.free_qpos, self._cell.mocap, strict=True)):
             if k >= 0:
                 self._fields["mocap_pos"][i].reshape(-1, 3)[k, 2] += rise
-            elif not held[o]:
+            elif at >= 0 and not held[o]:
                 self._fields["qpos"][i, at + 2] += rise
         self._memory.table[i] = height
 
     def _disturb_all(self, facts: Facts, actions: Floats) -> None:
+        for i, effect in self._task.effects(facts).items():
+            self._disturb(i, effect)
         self._inject(facts, actions)
         self._forced[:] = self._memory.open_steps > 0
         self._memory.open_steps[self._forced] -= 1.0
@@ -304,7 +309,9 @@ class BatchWorld:
         for o, velocity in disturbance.kick.items():
             at = self._cell.free_qvel[o]
             self._fields["qvel"][i, at : at + 3] = velocity
-        self._memory.open_steps[i] = disturbance.open_steps
+        self._memory.open_steps[i] = max(self._memory.open_steps[i], disturbance.open_steps)
+        if disturbance.spends_event:
+            self._memory.event[i] = np.nan
 
     def _run(self, targets: Floats) -> None:
         expected = self._fields["time"] + EE_DELTA.dt_s
@@ -333,6 +340,8 @@ class BatchWorld:
         forces = np.linalg.norm(sensors[:, :, self._cell.touch].reshape(self._n, SUBSTEPS, -1, 3), axis=-1).max(axis=1)
         forces[:, 1:][self._memory.pinched()] = 0.0
         self._memory.force[:] = forces.max(axis=1)
+        if self._task.pressed is not None:
+            self._memory.pressed[:] = np.linalg.norm(sensors[:, :, self._cell.pressed], axis=-1).mean(axis=1)
 
     def _finish(self) -> None:
         self._facts = None
@@ -350,6 +359,7 @@ class BatchWorld:
         time, qpos, qvel = (self._fields[name] for name in ("time", "qpos", "qvel"))
         tcp_pos, tcp_quat = forward(qpos[:, :7])
         pos, quat, speed = self._objects(qpos, qvel)
+        progress, roles = self._courses.now(pos)
         state = WorldState(
             time_s=time.copy(),
             joint_pos=qpos[:, :7].copy(),
@@ -360,15 +370,17 @@ class BatchWorld:
             gripper_opening=np.clip(qpos[:, 7:9].sum(axis=1) / STROKE_M, 0.0, 1.0),
             gripper_command=self._controller.command.copy(),
             contact_force_n=self._memory.force.copy(),
+            pressed_n=self._memory.pressed.copy(),
             object_names=self._names,
             object_pos_in_base=pos,
             object_quat_xyzw_in_base=quat,
-            roles=self._roles.copy(),
+            roles=roles,
+            subtask=progress,
             success=np.zeros(self._n, dtype=bool),
             q_score=np.zeros(self._n),
             physics_reset=self._memory.void > 0,
         )
-        return Facts(state=state, object_speed=speed, pinched=self._memory.pinched())
+        return Facts(state=state, object_speed=speed, pinched=self._memory.pinched(), event_s=self._memory.event.copy())
 
     def _objects(self, qpos: Floats, qvel: Floats) -> tuple[Floats, Floats, Floats]:
         count = len(self._names)
@@ -378,6 +390,12 @@ class BatchWorld:
         for o, (at, k) in enumerate(zip(self._cell.free_qpos, self._cell.mocap, strict=True)):
             if k >= 0:
                 pos[:, o], wxyz[:, o] = placed_pos[:, k], placed_quat[:, k]
+                continue
+            slide = self._cell.slides[o]
+            if slide is not None:
+                along = qpos[:, slide.qpos, None] * slide.axis
+                pos[:, o], wxyz[:, o] = placed_pos[:, slide.parent] + slide.offset + along, [1.0, 0.0, 0.0, 0.0]
+                speed[:, o] = np.abs(qvel[:, slide.qvel])
                 continue
             pos[:, o], wxyz[:, o] = qpos[:, at : at + 3], qpos[:, at + 3 : at + 7]
             velocity = qvel[:, self._cell.free_qvel[o] :][:, :3]

@@ -8,16 +8,17 @@ from collections.abc import Mapping
 from itertools import product
 from types import MappingProxyType
 
+import mujoco
 import numpy as np
 
 from core.arrays import Bools, Floats
 from core.failures import FailureMode
-from core.recovery import RecoveryStage
-from core.scene import ROLES
+from core.scene import ROLES, SceneRoles
+from core.subtasks import Manner, SubTask, Where
 from core.tasks import ObjectInfo, TaskInfo
 from sim.cell import PARKED_M
 from sim.failures import fruit_injectors
-from sim.task import Facts, Injector, Scene, Wording
+from sim.task import Disturbance, Facts, Injector, Scene, Wording
 
 APPLE = ObjectInfo(
     name="apple",
@@ -52,11 +53,15 @@ BLOCK = ObjectInfo(
     graspable=False,
 )
 
+ON_PLATE_M = 0.075
+"""A fruit whose centre is nearer than this to the plate's centre, and rests on it, is on the plate."""
+
 INFO = TaskInfo(
     name="fruit_on_plate",
     objects=(APPLE, LEMON, PLATE, BLOCK),
     goal="plate",
     obstacle="block",
+    family="short_horizon",
     templates=(
         "put the {target} on the {goal}",
         "place the {target} on the {goal}",
@@ -71,15 +76,20 @@ INFO = TaskInfo(
         "pick the {target} and place it on the {goal}",
         "onto the {goal} move the {target}",
     ),
-    stages=(
-        RecoveryStage.RETREAT,
-        RecoveryStage.APPROACH,
-        RecoveryStage.ALIGN,
-        RecoveryStage.GRASP,
-        RecoveryStage.LIFT,
-        RecoveryStage.TRANSPORT,
-        RecoveryStage.PLACE,
-        RecoveryStage.RELEASE,
+    subtasks=(
+        SubTask(
+            name="fruit on the plate",
+            manner=Manner.PLACE,
+            roles=SceneRoles(target="{target}", distractor="{distractor}", goal="plate", obstacle="block"),
+            done=(
+                Where(
+                    thing="{target}",
+                    anchor="plate",
+                    low=np.array([-ON_PLATE_M, -ON_PLATE_M, 0.0]),
+                    high=np.array([ON_PLATE_M, ON_PLATE_M, 0.05]),
+                ),
+            ),
+        ),
     ),
     modes=(
         FailureMode.MISSED_GRASP,
@@ -99,8 +109,6 @@ FRUIT_APART_M = 0.12
 """Smallest distance between the fruits' centres: the open hand fits between."""
 PLATE_APART_M = 0.22
 """Smallest distance from a fruit's to the plate's centre: the block fits between."""
-ON_PLATE_M = 0.075
-"""A fruit whose centre is nearer than this to the plate's centre, and rests on it, is on the plate."""
 HEIGHT_SLACK_M = 0.006
 RETREAT_M = 0.07
 LIFTED_M = 0.05
@@ -147,6 +155,18 @@ class FruitOnPlate:
         """How each failure is made to happen."""
         return MappingProxyType(self._injectors)
 
+    @property
+    def pressed(self) -> None:
+        """Nothing is pressed together here."""
+        return None
+
+    def furnish(self, spec: mujoco.MjSpec) -> None:
+        """Adds nothing: every object is of one piece."""
+
+    def effects(self, facts: Facts) -> Mapping[int, Disturbance]:  # noqa: ARG002  # nothing happens by itself
+        """Returns nothing: what lies on the table stays there."""
+        return {}
+
     def scene(self, rng: np.random.Generator, wording: Wording) -> Scene:
         """Returns a random start: two fruits, a plate, no block, and one of the instructions of `wording`."""
         apple, lemon, plate = _apart(rng)
@@ -154,7 +174,7 @@ class FruitOnPlate:
         target = ("apple", "lemon")[int(rng.integers(2))]
         told = self._told[wording, target]
         instruction = told[int(rng.integers(len(told)))]
-        return Scene(object_pos_in_base=centres, roles=INFO.roles(instruction), instruction=instruction)
+        return Scene(object_pos_in_base=centres, instruction=instruction)
 
     def subgoals(self, facts: Facts) -> Bools:
         """Returns which sub-goals hold now, shape (N, 6)."""
