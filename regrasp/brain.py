@@ -14,6 +14,7 @@ from core.ports import Clock, Diagnoser, Operator, Policy, Robot, Sink, Tracker
 from core.probe import ProbeWeights
 from core.robots import EE_DELTA
 from core.scene import SceneRoles
+from core.subtasks import Manner
 from core.tasks import TaskInfo
 from regrasp.artifacts import Models
 from residual.cards import TrainedCard, load_skills
@@ -145,7 +146,7 @@ class Brain:
     def _diagnoser(self, roles: SceneRoles) -> Diagnoser | None:
         if self._watching is None:
             return None
-        masks = {m: default_mask(m) for m in MASKS}
+        masks = {m: default_mask(m) for m in MASKS[Manner.PLACE]}
         probe = ProbeDiagnoser(self._watching.probe, roles, masks, self._runtime.hand, pace=self._runtime.pace)
         if self._chat is None:
             return probe

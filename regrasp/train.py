@@ -12,12 +12,12 @@ from bridge.pi0.checkpoint import load_checkpoint
 from core.errors import ConfigError, unknown_name
 from core.failures import FailureMode
 from core.recovery import Rate
+from core.subtasks import Manner
 from regrasp.artifacts import AUTHORITY_FOLDER, find_models
 from regrasp.children import Child, run_children
 from regrasp.task_registry import find_task
 from residual.bank import load_bank, mixed, save_bank
 from residual.cards import load_skills
-from residual.templates import TEMPLATES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,9 @@ def train(config: TrainConfig) -> int:
     if config.workers < 1 or config.episodes < 20:
         raise ConfigError(f"--workers {config.workers} must be at least 1, --episodes {config.episodes} at least 20")
     chosen = [m for m in info.modes if not config.modes or str(m) in config.modes]
-    modes = sorted(chosen, key=lambda m: -len(TEMPLATES[m].stages))  # the longest recoveries take longest: first
+    modes = sorted(
+        chosen, key=lambda m: -len(find_template(Manner.PLACE, m).stages)
+    )  # the longest recoveries take longest: first
     first = BANK_SEED + config.seed * 100_000
     jobs = [
         SkillJob(config=config, mode=m, bank_seed=first + list(info.modes).index(m) * config.episodes) for m in modes

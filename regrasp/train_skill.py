@@ -10,6 +10,7 @@ from core.errors import RegraspError
 from core.recovery import RecoveryDescriptor
 from core.rewards import RewardSpec
 from core.robots import EE_DELTA
+from core.subtasks import Manner
 from core.worlds import FailureState
 from regrasp.artifacts import Models, find_models
 from regrasp.capture import Captured, capture_bank
@@ -26,7 +27,7 @@ from residual.ppo import PpoConfig, TrainingPoint
 from residual.skills import SkillRequest, TrainedSkill, default_space, train_skill
 from residual.spec_io import spec_to_json
 from residual.surrogate_io import load_surrogate
-from residual.templates import TEMPLATES
+from residual.templates import find_template
 from sim.cameras import CellCameras
 from sim.world import BatchWorld
 
@@ -101,8 +102,9 @@ def _train(
 
 def _spec(job: SkillJob, task: TaskEntry) -> RewardSpec:
     """Returns the reward compiled from the embedded path's descriptor: all of the mode's stages, its default terms."""
+    stage = find_template(Manner.PLACE, job.mode).stages[0].stage
     descriptor = RecoveryDescriptor(
-        report_id=f"train-{job.mode}", mode=job.mode, stage=TEMPLATES[job.mode].stages[0].stage, target="",
+        report_id=f"train-{job.mode}", mode=job.mode, stage=stage, target="",
         obstacles=(), mask=default_mask(job.mode), confidence=1.0, model_id="diagnosis-table@1",
         rationale=f"default terms for {job.mode} in {task.info.name}",
     )  # fmt: skip

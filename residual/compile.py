@@ -8,15 +8,16 @@ that phi never falls when a later stage is reached, V_z and G_z are joined by OR
 exits of all later stages. The same mask, parameters and library give the same hash. Called by `train` and `compile`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 from core.errors import ConfigError, unknown_name
 from core.recovery import RecoveryDescriptor, RecoveryStage
 from core.rewards import RewardNode, RewardSpec, StageReward
+from core.subtasks import Manner
 from residual.library import LIBRARY, Library
-from residual.templates import TEMPLATES, StageTemplate, Template, both
+from residual.templates import StageTemplate, Template, both, find_template, leaves
 
 Parameters = Mapping[str, Mapping[str, float | str]]
 """Values by term and parameter name; what is not given keeps the template's or the library's default."""
@@ -29,12 +30,17 @@ _SHUNNED = ("avoid", "clearance", "intrusion", "disturbed")
 
 
 def compile_reward(
-    descriptor: RecoveryDescriptor, *, parameters: Parameters = MappingProxyType({}), library: Library = LIBRARY
+    descriptor: RecoveryDescriptor,
+    *,
+    manner: Manner = Manner.PLACE,
+    parameters: Parameters = MappingProxyType({}),
+    library: Library = LIBRARY,
 ) -> RewardSpec:
     """Compiles a diagnoser's answer.
 
     Args:
         descriptor: Mode and stage choose the template, its mask the terms.
+        manner: How the sub-task in which it failed is done.
         parameters: Overrides by term; they hold wherever the term occurs.
         library: Terms to compile against.
 
@@ -43,7 +49,7 @@ def compile_reward(
             contradict each other; a stage that no active term drives.
     """
     _check_names(descriptor, parameters, library)
-    template = _from_stage(_template(descriptor), descriptor.stage)
+    template = _from_stage(find_template(manner, descriptor.mode), descriptor.stage)
     active = descriptor.mask.active
     values = [_masked(_bound(s.value, parameters, library), active) for s in template.stages]
     costs = [c for c in (_masked(_bound(c, parameters, library), active) for c in template.costs) if c is not None]
@@ -53,7 +59,7 @@ def compile_reward(
         stages=stages,
         costs=both(*(costs or [_bound(replace(template.costs[0], weight=0.0), parameters, library)])),
         scale=SCALE,
-        provenance=_provenance(descriptor),
+        provenance=_provenance(descriptor, manner),
     )
     _check_consistency(spec)
     return spec
@@ -69,12 +75,6 @@ def _check_names(descriptor: RecoveryDescriptor, parameters: Parameters, library
         raise ConfigError(
             f"{descriptor.target!r} is both the target and an obstacle of the descriptor; take it out of one"
         )
-
-
-def _template(descriptor: RecoveryDescriptor) -> Template:
-    if descriptor.mode not in TEMPLATES:
-        raise unknown_name("failure mode with a reward template", str(descriptor.mode), map(str, TEMPLATES))
-    return TEMPLATES[descriptor.mode]
 
 
 def _from_stage(template: Template, stage: RecoveryStage) -> Template:
@@ -144,18 +144,11 @@ def _masked(node: RewardNode, active: frozenset[str]) -> RewardNode | None:
     return replace(node, children=kept) if len(kept) > 1 else replace(kept[0], weight=node.weight)
 
 
-def leaves(node: RewardNode) -> Iterator[RewardNode]:
-    """Yields the leaves of a tree, left to right."""
-    if node.kind == "term":
-        yield node
-    for child in node.children:
-        yield from leaves(child)
-
-
-def _provenance(descriptor: RecoveryDescriptor) -> dict[str, str]:
+def _provenance(descriptor: RecoveryDescriptor, manner: Manner) -> dict[str, str]:
     return {
         "report_id": descriptor.report_id,
         "model_id": descriptor.model_id,
+        "manner": str(manner),
         "mode": str(descriptor.mode),
         "stage": str(descriptor.stage),
         "target": descriptor.target,

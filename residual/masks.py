@@ -1,33 +1,30 @@
-"""The default reward mask of each failure mode. Called by diagnosers' wiring when a model names only the mode."""
+"""The default reward mask of each manner and failure mode. Called by diagnosers' wiring when a model names no mask."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from core.errors import unknown_name
 from core.failures import FailureMode
 from core.rewards import RewardMask
+from core.subtasks import Manner
 from residual.library import LIBRARY
+from residual.templates import TEMPLATES, Template, find_template, leaves
 
-_PICK = {"approach", "align", "grasp_open", "grasp_close", "lift"}
-_PLACE = {"transport", "lower", "released", "retreat"}
-_COSTS = {"elapsed", "effort", "jerkiness", "off_table"}
 
-MASKS: Mapping[FailureMode, frozenset[str]] = MappingProxyType(
-    {
-        FailureMode.MISSED_GRASP: frozenset(_PICK | _PLACE | _COSTS | {"disturbed"}),
-        FailureMode.DROP: frozenset(_PICK | _PLACE | _COSTS | {"speeding"}),
-        FailureMode.TARGET_MOVED: frozenset(_PICK | _PLACE | _COSTS | {"disturbed"}),
-        FailureMode.WRONG_OBJECT: frozenset(_PICK | _PLACE | _COSTS | {"intrusion"}),
-        FailureMode.COLLISION: frozenset(
-            _PICK | _PLACE | _COSTS | {"avoid", "clearance", "intrusion", "collision_force"}
-        ),
-    }
+def default_mask(mode: FailureMode, manner: Manner = Manner.PLACE) -> RewardMask:
+    """Returns the mask for `mode` in sub-tasks of that manner: every term of its template.
+
+    Raises:
+        ConfigError: That manner has no template for that mode.
+    """
+    return RewardMask(library=LIBRARY.id, active=_terms(find_template(manner, mode)))
+
+
+def _terms(template: Template) -> frozenset[str]:
+    values = {n.term for s in template.stages for n in leaves(s.value)}
+    return frozenset(values | {c.term for c in template.costs})
+
+
+MASKS: Mapping[Manner, Mapping[FailureMode, frozenset[str]]] = MappingProxyType(
+    {manner: MappingProxyType({m: _terms(t) for m, t in modes.items()}) for manner, modes in TEMPLATES.items()}
 )
-"""Active terms by mode; every name is in `LIBRARY`."""
-
-
-def default_mask(mode: FailureMode) -> RewardMask:
-    """Returns the mask for `mode`, or raises `ConfigError` when that mode has none."""
-    if mode not in MASKS:
-        raise unknown_name("failure mode with a reward mask", str(mode), map(str, MASKS))
-    return RewardMask(library=LIBRARY.id, active=MASKS[mode])
+"""Active terms by manner and mode."""

@@ -1,15 +1,17 @@
-"""Stage templates of a recovery, one sequence per failure mode, before a mask is applied. Called by `compile`.
+"""Stage templates of a recovery, one sequence per manner and failure mode, before a mask. Called by `compile`.
 
 Distances fit a hand that grasps things of a few centimetres; a descriptor's parameters override them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from core.errors import unknown_name
 from core.failures import FailureMode
 from core.recovery import RecoveryStage
 from core.rewards import RewardNode
+from core.subtasks import Manner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,14 @@ def both(*children: RewardNode, weight: float = 1.0) -> RewardNode:
 def only_if(body: RewardNode, condition: RewardNode, weight: float = 1.0) -> RewardNode:
     """Returns `body` times `condition`."""
     return RewardNode(kind="if", weight=weight, children=(body, condition))
+
+
+def leaves(node: RewardNode) -> Iterator[RewardNode]:
+    """Yields the leaves of a tree, left to right."""
+    if node.kind == "term":
+        yield node
+    for child in node.children:
+        yield from leaves(child)
 
 
 _AT_TARGET = leaf("near", role="target")
@@ -116,25 +126,38 @@ _COSTS = (
     leaf("off_table", 2.0, role="target"),
 )
 
-TEMPLATES: Mapping[FailureMode, Template] = MappingProxyType(
-    {
-        FailureMode.MISSED_GRASP: Template(
-            stages=_PICK_AND_PLACE, costs=(*_COSTS, leaf("disturbed", 0.05, role="distractor"))
+_NOT_DISTURBED = leaf("disturbed", 0.05, role="distractor")
+
+_PLACE_MODES = {
+    FailureMode.MISSED_GRASP: Template(stages=_PICK_AND_PLACE, costs=(*_COSTS, _NOT_DISTURBED)),
+    FailureMode.SLIP: Template(stages=_PICK_AND_PLACE, costs=(*_COSTS, leaf("speeding", 0.02))),
+    FailureMode.DROP: Template(stages=_PICK_AND_PLACE, costs=(*_COSTS, leaf("speeding", 0.02))),
+    FailureMode.TARGET_MOVED: Template(stages=_PICK_AND_PLACE, costs=(*_COSTS, _NOT_DISTURBED)),
+    FailureMode.MISALIGNED: Template(stages=_PICK_AND_PLACE, costs=(*_COSTS, _NOT_DISTURBED)),
+    FailureMode.TOPPLED: Template(stages=_PICK_AND_PLACE, costs=(*_COSTS, _NOT_DISTURBED)),
+    FailureMode.WRONG_OBJECT: Template(
+        stages=(_LEAVE_DISTRACTOR, *_PICK_AND_PLACE),
+        costs=(*_COSTS, leaf("intrusion", 0.02, role="distractor", margin_m=0.04)),
+    ),
+    FailureMode.COLLISION: Template(
+        stages=(
+            _LEAVE_OBSTACLE, _APPROACH, _ALIGN, _GRASP, _LIFT, _TRANSPORT_OVER, _PLACE, _RELEASE, _RESUME,
         ),
-        FailureMode.DROP: Template(stages=_PICK_AND_PLACE, costs=(*_COSTS, leaf("speeding", 0.02))),
-        FailureMode.TARGET_MOVED: Template(
-            stages=_PICK_AND_PLACE, costs=(*_COSTS, leaf("disturbed", 0.05, role="distractor"))
-        ),
-        FailureMode.WRONG_OBJECT: Template(
-            stages=(_LEAVE_DISTRACTOR, *_PICK_AND_PLACE),
-            costs=(*_COSTS, leaf("intrusion", 0.02, role="distractor", margin_m=0.04)),
-        ),
-        FailureMode.COLLISION: Template(
-            stages=(
-                _LEAVE_OBSTACLE, _APPROACH, _ALIGN, _GRASP, _LIFT, _TRANSPORT_OVER, _PLACE, _RELEASE, _RESUME,
-            ),
-            costs=(*_COSTS, leaf("collision_force", 0.1), leaf("intrusion", 0.05)),
-        ),
-    }
-)  # fmt: skip
-"""What can be compiled; a mode without a template has no trained recovery."""
+        costs=(*_COSTS, leaf("collision_force", 0.1), leaf("intrusion", 0.05)),
+    ),
+}  # fmt: skip
+
+TEMPLATES: Mapping[Manner, Mapping[FailureMode, Template]] = MappingProxyType(
+    {Manner.PLACE: MappingProxyType(_PLACE_MODES)}
+)
+"""What can be compiled, by manner and mode; a mode without a template has no trained recovery."""
+
+
+def find_template(manner: Manner, mode: FailureMode) -> Template:
+    """Returns the template of a failure in a sub-task of that manner, or raises `ConfigError` naming the nearest."""
+    if manner not in TEMPLATES:
+        raise unknown_name("manner with reward templates", str(manner), map(str, TEMPLATES))
+    if mode not in TEMPLATES[manner]:
+        raise unknown_name(f"failure mode with a reward template for {str(manner)!r}", str(mode),
+                           map(str, TEMPLATES[manner]))  # fmt: skip
+    return TEMPLATES[manner][mode]

@@ -13,19 +13,24 @@ from core.failures import FailureMode
 from core.recovery import RecoveryDescriptor
 from core.rewards import RewardMask, RewardNode, RewardSpec, StageReward
 from core.robots import EE_DELTA
+from core.subtasks import Manner
 from core.worlds import Injection, WorldState
 from residual.compile import compile_reward
 from residual.library import LIBRARY
-from residual.masks import MASKS, default_mask
+from residual.masks import default_mask
 from residual.reward import CompiledReward, rises_along
 from residual.spec_io import spec_from_json, spec_to_json
-from residual.templates import TEMPLATES
+from residual.templates import TEMPLATES as TEMPLATES_OF
 from sim.tasks.fruit_expert import FruitExpert
 from sim.tasks.fruit_on_plate import FruitOnPlate
 from sim.world import BatchWorld
 
 N = 6
-MODES = tuple(MASKS)
+MODES = (
+    FailureMode.MISSED_GRASP, FailureMode.DROP, FailureMode.TARGET_MOVED, FailureMode.WRONG_OBJECT,
+    FailureMode.COLLISION,
+)  # fmt: skip
+TEMPLATES = TEMPLATES_OF[Manner.PLACE]
 NEEDED = {"approach", "grasp_close", "lift", "transport", "lower", "released", "retreat", "avoid"}
 """With these every stage of every template is driven."""
 

@@ -9,11 +9,15 @@ from core.errors import ArtifactError, ConfigError
 from core.failures import FailureMode
 from core.recovery import RecoveryDescriptor, RecoveryStage
 from core.rewards import RewardMask, RewardNode
+from core.subtasks import Manner
 from residual.compile import compile_reward, leaves
 from residual.library import LIBRARY
-from residual.masks import MASKS, default_mask
+from residual.masks import MASKS as MASKS_OF
+from residual.masks import default_mask
 from residual.spec_io import descriptor_from_json, descriptor_to_json, spec_from_json, spec_to_json
-from residual.templates import TEMPLATES
+from residual.templates import TEMPLATES as TEMPLATES_OF
+
+MASKS, TEMPLATES = MASKS_OF[Manner.PLACE], TEMPLATES_OF[Manner.PLACE]
 
 
 def descriptor(
@@ -47,7 +51,7 @@ def test_modes_use_different_terms() -> None:
     assert "collision_force" in costs[FailureMode.COLLISION]
     assert "collision_force" not in costs[FailureMode.MISSED_GRASP]
     assert "intrusion" in costs[FailureMode.WRONG_OBJECT]
-    assert len({compile_reward(descriptor(m)).hash for m in (FailureMode.DROP, *list(MASKS)[3:])}) == 3
+    assert len({compile_reward(descriptor(m)).hash for m in (FailureMode.DROP, *costs)}) == 4
 
 
 def test_the_same_descriptor_gives_the_same_hash_whoever_made_it() -> None:
@@ -101,12 +105,12 @@ def test_a_stage_that_nothing_drives_is_unreachable() -> None:
 
 
 def test_a_mode_without_template_and_a_foreign_stage_are_refused() -> None:
-    with pytest.raises(ConfigError, match="unknown failure mode with a reward template 'toppled'"):
-        compile_reward(replace(descriptor(), mode=FailureMode.TOPPLED))
+    with pytest.raises(ConfigError, match="unknown failure mode with a reward template for 'place' 'stalled'"):
+        compile_reward(replace(descriptor(), mode=FailureMode.STALLED))
     with pytest.raises(ConfigError, match="unknown recovery stage of this mode 'wipe'"):
         compile_reward(descriptor(stage=RecoveryStage.WIPE))
-    with pytest.raises(ConfigError, match="failure mode with a reward mask"):
-        default_mask(FailureMode.TOPPLED)
+    with pytest.raises(ConfigError, match="failure mode with a reward template"):
+        default_mask(FailureMode.STALLED)
 
 
 @pytest.mark.parametrize(
