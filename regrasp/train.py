@@ -18,6 +18,7 @@ from regrasp.children import Child, run_children
 from regrasp.task_registry import find_task
 from residual.bank import load_bank, mixed, save_bank
 from residual.cards import load_skills
+from residual.templates import find_template
 
 
 @dataclass(frozen=True, kw_only=True)
