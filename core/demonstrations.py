@@ -11,10 +11,12 @@ from core.transforms import quat_conjugate, quat_multiply, rotvec_from_quat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demonstrations:
-    """M rows from whole successful episodes, in order."""
+    """M rows from whole successful episodes, in order; P of them have pictures."""
 
     images: Image
-    """Shape (M, C, H, W, 3) uint8 RGB at the policy's resolution, C cameras in `cameras` order; M x 0 when none."""
+    """Shape (P, C, H, W, 3) uint8 RGB at the policy's resolution, C cameras in `cameras` order; (0, 0) when none."""
+    pictured: Ints
+    """Which rows the pictures belong to, rising, shape (P,)."""
     cameras: tuple[str, ...]
     proprio: Floats
     """Shape (M, 8): tcp position in base [m] (3), rotation vector of tool_quat * conj(straight down) [rad] (3),
@@ -28,13 +30,13 @@ class Demonstrations:
     object_names: tuple[str, ...]
     objects_in_base: Floats
     """Object centres, shape (M, O, 3) [m]; privileged, for auxiliary heads and the state surrogate only."""
-    target_index: Ints
-    """Index of the named object, one per episode."""
 
     def __post_init__(self) -> None:
-        rows = {len(self.proprio), len(self.actions), len(self.episode), len(self.objects_in_base), len(self.images)}
+        rows = {len(self.proprio), len(self.actions), len(self.episode), len(self.objects_in_base)}
         if len(rows) != 1:
             raise ContractError(f"demonstration arrays have {sorted(rows)} rows; all must have the same number")
+        if len(self.images) != len(self.pictured):
+            raise ContractError(f"{len(self.images)} pictures for {len(self.pictured)} rows; there is one a row")
 
 
 def proprio_names() -> tuple[str, ...]:

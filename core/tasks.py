@@ -85,6 +85,10 @@ class TaskInfo:
         """Returns who is who in the first sub-task of an instruction; raises as `course` does."""
         return self.course(instruction).subtasks[0].roles
 
+    def named(self, instruction: str) -> str:
+        """Returns the target that an instruction names; raises as `course` does."""
+        return self._named(instruction)[0]
+
     def _named(self, instruction: str) -> tuple[str, str]:
         """Returns the target that the instruction names and the first graspable object that it does not."""
         text = instruction.lower()

@@ -1,4 +1,7 @@
-"""Demonstrations as pi0-nano wants them: vocabulary, statistics, encoded rows. Called by `regrasp.learn_bc`."""
+"""Demonstrations as pi0-nano wants them: vocabulary, statistics, encoded rows. Called by `regrasp.learn_bc`.
+
+Several tasks share one network. An *order* is one thing that a task may be told to do: fetch this fruit or that one.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +15,12 @@ from bridge.pi0.processing import Affine, Processing, Words, split_words, word_t
 from core.arrays import Floats, Ints
 from core.demonstrations import Demonstrations, proprio_names
 from core.robots import EE_DELTA
+from core.subtasks import Manner
 from core.tasks import ObjectInfo, TaskInfo
-from residual.bc_data import BcData, chunk_rows
-from residual.bc_phrases import training_sentences
+from residual.bc_data import BcData, Pictures, chunk_rows
+from residual.bc_phrases import polite, training_sentences
 
-MOST_WORDS = 14
+MOST_WORDS = 18
 """Longest instruction [words]."""
 IMAGE_TOKEN = 1
 SMALLEST_STATE_SPREAD = np.array([0.02, 0.02, 0.02, 0.05, 0.05, 0.05, 0.1, 0.1])
@@ -26,22 +30,43 @@ SMALLEST_ACTION_SPREAD = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lessons:
-    """What there is to say in a task, by object name."""
+class Order:
+    """One thing that a task may be told to do, and how that is said."""
 
-    sentences: Mapping[str, tuple[str, ...]]
+    target: str
+    """Object that the instruction names, "" when it names none."""
+    sentences: tuple[str, ...]
     """For training; with repetition, see `training_sentences`."""
-    taught: Mapping[str, tuple[str, ...]]
+    taught: tuple[str, ...]
     """The task's own training instructions."""
-    held_out: Mapping[str, tuple[str, ...]]
+    held_out: tuple[str, ...]
     """The task's other instructions; nothing like them is trained on."""
-    object_words: tuple[str, ...]
-    """Single words that tell objects apart."""
 
-    def vocabulary(self) -> tuple[str, ...]:
-        """Returns every word of every sentence, sorted."""
-        texts = [t for table in (self.sentences, self.held_out) for told in table.values() for t in told]
-        return tuple(sorted({word for text in texts for word in split_words(text)}))
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lessons:
+    """What there is to say in one task."""
+
+    info: TaskInfo
+    orders: tuple[Order, ...]
+
+    def number(self, instruction: str) -> int:
+        """Returns which order an instruction gives."""
+        if not self.info.names_target:
+            return 0
+        target = self.info.named(instruction)
+        return next(k for k, order in enumerate(self.orders) if order.target == target)
+
+    def object_words(self) -> set[str]:
+        """Returns single words that tell this task's targets apart, none when no target is named."""
+        things = [o for o in self.info.objects if o.graspable] if self.info.names_target else []
+        return {word for o in things for word in (o.name.split()[0], *(n.split()[0] for n in o.words))}
+
+
+def vocabulary(lessons: Sequence[Lessons]) -> tuple[str, ...]:
+    """Returns every word of every sentence, sorted."""
+    texts = [t for lesson in lessons for o in lesson.orders for t in (*o.sentences, *o.taught, *o.held_out)]
+    return tuple(sorted({word for text in texts for word in split_words(text)}))
 
 
 def lessons_of(info: TaskInfo, told: Sequence[str]) -> Lessons:
@@ -51,19 +76,26 @@ def lessons_of(info: TaskInfo, told: Sequence[str]) -> Lessons:
         info: The task.
         told: Instructions of the demonstrations.
     """
-    goals = _names(next(o for o in info.objects if o.name == info.goal))
-    templates = info.templates[: (len(info.templates) + 1) // 2]
-    sentences, taught, held_out, words = {}, {}, {}, set()
-    for thing in (o for o in info.objects if o.graspable):
-        spoken = [n for n in _names(thing) if any(f" {n} " in f" {text} " for text in told)]
-        hidden = [n for n in _names(thing) if n not in spoken]
-        avoid = [*info.templates[len(templates) :], *hidden]
-        sentences[thing.name] = training_sentences(thing, goals, templates, avoid, MOST_WORDS)
-        taught[thing.name] = _fill(templates, spoken, goals)
-        every = _fill(info.templates, _names(thing), goals)
-        held_out[thing.name] = tuple(text for text in every if text not in taught[thing.name])
-        words |= {thing.name, *(n.split()[0] for n in thing.words)}
-    return Lessons(sentences=sentences, taught=taught, held_out=held_out, object_words=tuple(sorted(words)))
+    things = [o for o in info.objects if o.graspable] if info.names_target else [None]
+    return Lessons(info=info, orders=tuple(_order(info, thing, told) for thing in things))
+
+
+def _order(info: TaskInfo, thing: ObjectInfo | None, told: Sequence[str]) -> Order:
+    goals = _names(next(o for o in info.objects if o.name == info.goal)) if info.goal else ("",)
+    names = _names(thing) if thing else ("",)
+    spoken = [n for n in names if not n or any(f" {n} " in f" {text} " for text in told)]
+    every = _fill(info.templates, names, goals)
+    half = info.templates[: (len(info.templates) + 1) // 2]
+    taught = tuple(t for t in _fill(half, spoken, goals) if t in set(told)) or _fill(half, spoken, goals)
+    held_out = tuple(text for text in every if text not in _fill(half, spoken, goals))
+    avoid = [*info.templates[len(half) :], *(n for n in names if n not in spoken)]
+    plain = [s.manner for s in info.subtasks] == [Manner.PLACE]
+    sentences = (
+        training_sentences(thing, goals, half, avoid, MOST_WORDS)
+        if thing is not None and plain
+        else polite(_fill(half, spoken, goals), held_out, MOST_WORDS)
+    )
+    return Order(target=thing.name if thing else "", sentences=sentences, taught=taught, held_out=held_out)
 
 
 def _names(thing: ObjectInfo) -> tuple[str, ...]:
@@ -71,34 +103,39 @@ def _names(thing: ObjectInfo) -> tuple[str, ...]:
 
 
 def _fill(templates: Sequence[str], names: Sequence[str], goals: Sequence[str]) -> tuple[str, ...]:
-    return tuple(t.format(target=n, goal=g) for t, n, g in product(templates, names, goals))
+    texts = (t.format(target=n, goal=g) for t, n, g in product(templates, names, goals))
+    return tuple(dict.fromkeys(texts))
 
 
-def statistics(demos: Demonstrations) -> tuple[Affine, Affine]:
-    """Returns the statistics of proprioception and of actions, both in their own units."""
-    spread = np.maximum(demos.proprio.std(axis=0), SMALLEST_STATE_SPREAD)
-    unit = EE_DELTA.normalise(demos.actions)
+def statistics(demos: Sequence[Demonstrations]) -> tuple[Affine, Affine]:
+    """Returns the statistics of proprioception and of actions, both in their own units, each task counting the same."""
     half_range = (EE_DELTA.high - EE_DELTA.low) / 2
+    state, state_spread = _moments([d.proprio for d in demos])
+    action, action_spread = _moments([d.actions for d in demos])
+    unit = action_spread / half_range
     return (
-        Affine(offset=demos.proprio.mean(axis=0), scale=spread),
-        Affine(
-            offset=demos.actions.mean(axis=0), scale=half_range * np.maximum(unit.std(axis=0), SMALLEST_ACTION_SPREAD)
-        ),
+        Affine(offset=state, scale=np.maximum(state_spread, SMALLEST_STATE_SPREAD)),
+        Affine(offset=action, scale=half_range * np.maximum(unit, SMALLEST_ACTION_SPREAD)),
     )
 
 
-def nano_processing(demos: Demonstrations, image_tokens: int) -> Processing:
+def _moments(parts: Sequence[Floats]) -> tuple[Floats, Floats]:
+    mean = np.mean([p.mean(axis=0) for p in parts], axis=0)
+    return mean, np.sqrt(np.mean([((p - mean) ** 2).mean(axis=0) for p in parts], axis=0))
+
+
+def nano_processing(demos: Sequence[Demonstrations], image_tokens: int) -> Processing:
     """Returns how pi0-nano reads the world of these demonstrations.
 
     Args:
-        demos: Training demonstrations; the statistics are theirs.
+        demos: Training demonstrations of every task; the statistics are theirs.
         image_tokens: Tokens per camera.
     """
     state, action = statistics(demos)
     return Processing(
-        cameras=demos.cameras,
+        cameras=demos[0].cameras,
         needs_all_cameras=True,
-        image_px=demos.images.shape[2],
+        image_px=demos[0].images.shape[2],
         fit="area",
         tokens_per_image=image_tokens,
         image_token=IMAGE_TOKEN,
@@ -112,35 +149,37 @@ def nano_processing(demos: Demonstrations, image_tokens: int) -> Processing:
     )
 
 
-def nano_manifest(task: str, lessons: Lessons, spec: Processing, readout_objects: tuple[str, ...],
+def nano_manifest(lessons: Sequence[Lessons], spec: Processing, readout_objects: tuple[str, ...],
                   training: Mapping[str, float | int | str]) -> Manifest:  # fmt: skip
     """Returns the manifest of pi0-nano: zero noise, 3 steps, `EE_DELTA` actions.
 
     Args:
-        task: Name of the task.
-        lessons: Its words.
+        lessons: Of every task.
         spec: From `nano_processing`.
-        readout_objects: Objects of the demonstrations, in order.
+        readout_objects: From `seen_objects`, of every task.
         training: Seeds and figures for people.
     """
+    words = (
+        set[str]() if any(not x.info.names_target for x in lessons) else {w for x in lessons for w in x.object_words()}
+    )
     return Manifest(
         name="pi0-nano",
-        task=task,
+        task=" ".join(x.info.name for x in lessons),
         processing=spec,
         noise="zero",
         steps=3,
         action_names=EE_DELTA.names,
         dt_s=EE_DELTA.dt_s,
         state_names=proprio_names(),
-        object_words=lessons.object_words,
+        object_words=tuple(sorted(words)),
         readout_objects=readout_objects,
         training=training,
     )
 
 
-def nano_tokenizer(lessons: Lessons) -> Tokenizer:
-    """Returns the word tokenizer of a task's lessons."""
-    return word_tokenizer(lessons.vocabulary())
+def nano_tokenizer(lessons: Sequence[Lessons]) -> Tokenizer:
+    """Returns the word tokenizer of all lessons."""
+    return word_tokenizer(vocabulary(lessons))
 
 
 def encode_texts(tokenizer: Tokenizer, spec: Processing, texts: Sequence[str]) -> Ints:
@@ -149,53 +188,82 @@ def encode_texts(tokenizer: Tokenizer, spec: Processing, texts: Sequence[str]) -
     return np.stack([words.encode(text) for text in texts]) if texts else np.zeros((0, spec.text_tokens), np.int64)
 
 
-def encode_lessons(lessons: Lessons, manifest: Manifest, tokenizer: Tokenizer) -> tuple[Ints, ...]:
-    """Returns ids of the training sentences of every object of the manifest, each (P, text_tokens); P may be 0.
+def encode_lessons(lessons: Sequence[Lessons], spec: Processing, tokenizer: Tokenizer) -> tuple[tuple[Ints, ...], ...]:
+    """Returns ids of the training sentences by task and order, each (P, text_tokens).
 
     Args:
-        lessons: Training sentences by object.
-        manifest: Which objects, and how long a sentence may be.
+        lessons: Of every task.
+        spec: How long a sentence may be.
         tokenizer: From `nano_tokenizer`.
     """
-    told = (lessons.sentences.get(name, ()) for name in manifest.readout_objects)
-    return tuple(encode_texts(tokenizer, manifest.processing, texts) for texts in told)
+    return tuple(tuple(encode_texts(tokenizer, spec, o.sentences) for o in x.orders) for x in lessons)
 
 
 def encode_demonstrations(
-    demos: Demonstrations, manifest: Manifest, *, phrases: tuple[Ints, ...], goal: str, chunk: int
-) -> BcData:
-    """Returns demonstrations as rows for `residual.bc`.
+    demos: Demonstrations, lessons: Lessons, manifest: Manifest, *, task: int, phrases: tuple[tuple[Ints, ...], ...],
+    chunk: int,
+) -> BcData:  # fmt: skip
+    """Returns the pictured rows of one task's demonstrations for `residual.bc`.
 
     Args:
         demos: Recorded ones, with images.
+        lessons: Of the task.
         manifest: Statistics, sizes, and which objects to locate.
+        task: Number of the task among all.
         phrases: From `encode_lessons`.
-        goal: Name of the object that targets belong on.
         chunk: T, actions in a chunk.
     """
-    spec, names = manifest.processing, manifest.readout_objects
-    kept = np.array([demos.object_names.index(name) for name in names])
-    objects = demos.objects_in_base[:, kept]
+    spec, rows = manifest.processing, demos.pictured
     actions, valid, step = chunk_rows(demos.actions, demos.episode, chunk)
-    order = np.unique(demos.episode, return_inverse=True)[1]
+    numbers = np.array([lessons.number(text) for text in demos.instructions], dtype=np.int64)
+    objects, present = _objects(demos, lessons.info.name, manifest.readout_objects)
     return BcData(
-        images=demos.images,
-        states=spec.state.normalise(demos.proprio).astype(np.float32),
-        chunks=spec.action.normalise(actions).astype(np.float32),
-        valid=valid,
-        step=step,
-        objects_m=objects.astype(np.float32),
-        present=objects[..., 2] > 0,
-        target=np.searchsorted(kept, demos.target_index)[order],
-        goal=names.index(goal),
+        pictures=Pictures([demos.images]),
+        states=spec.state.normalise(demos.proprio[rows]).astype(np.float32),
+        chunks=spec.action.normalise(actions[rows]).astype(np.float32),
+        valid=valid[rows],
+        step=step[rows],
+        objects_m=objects[rows],
+        present=present[rows],
+        task=np.full(len(rows), task, dtype=np.int64),
+        order=numbers[demos.episode[rows]],
+        named_m=_named(demos, lessons)[rows],
         phrases=phrases,
     )
 
 
-def seen_objects(demos: Demonstrations) -> tuple[str, ...]:
-    """Returns the objects that demonstrations ever show on the table, in their order; parked ones lie below it."""
+def _objects(demos: Demonstrations, task: str, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns where the objects of all tasks are (M, O, 3) [m], and which are there (M, O)."""
+    objects = np.zeros((len(demos.episode), len(names), 3), dtype=np.float32)
+    present = np.zeros(objects.shape[:2], dtype=bool)
+    for k, name in enumerate(demos.object_names):
+        if f"{task}/{name}" in names:
+            at = names.index(f"{task}/{name}")
+            objects[:, at], present[:, at] = demos.objects_in_base[:, k], demos.objects_in_base[:, k, 2] > 0
+    return objects, present
+
+
+def _named(demos: Demonstrations, lessons: Lessons) -> np.ndarray:
+    """Returns present target and goal of every row for every order of the task, shape (M, R, 2, 3) [m]."""
+    where, found = demos.objects_in_base, []
+    for order in lessons.orders:
+        course = lessons.info.course(_example(order))
+        now = np.minimum(course.progress(where), len(course.subtasks) - 1)
+        roles = [(course.names.index(s.roles.target), course.names.index(s.roles.goal or s.roles.target))
+                 for s in course.subtasks]  # fmt: skip
+        index = np.array(roles)[now]
+        found.append(where[np.arange(len(where))[:, None], index])
+    return np.stack(found, axis=1).astype(np.float32)
+
+
+def _example(order: Order) -> str:
+    return order.taught[0]
+
+
+def seen_objects(demos: Demonstrations, task: str) -> tuple[str, ...]:
+    """Returns "task/object" of what demonstrations ever show on the table, in their order; parked ones lie below it."""
     shown = demos.objects_in_base[..., 2].max(axis=0) > 0
-    return tuple(name for i, name in enumerate(demos.object_names) if shown[i])
+    return tuple(f"{task}/{name}" for i, name in enumerate(demos.object_names) if shown[i])
 
 
 def planned_move(spec: Processing, chunks: Floats) -> Floats:

@@ -1,6 +1,7 @@
 """The last question to a freshly trained policy: does it do the task, alone, in the simulator? Called by `learn_bc`."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ _WORLDS = 32
 class Trial:
     """Success of the policy alone, without failures injected."""
 
+    task: str
     instructions: Wording
     """"training": those of the demonstrations; "paraphrases": those held out."""
     noise: Noise
@@ -52,11 +54,12 @@ def try_policy(directory: Path, task: Task, *, size_px: int, episodes: int, seed
             done = rollout(world, cameras, policy, np.arange(seed, seed + episodes))
         ticks = float(done.ticks[done.success].mean()) if done.success.any() else float("nan")
         rate = Rate(k=int(done.success.sum()), n=episodes)
-        trials.append(Trial(instructions=instructions, noise=noise, rate=rate, mean_ticks=round(ticks, 1)))
+        name = task.info.name
+        trials.append(Trial(task=name, instructions=instructions, noise=noise, rate=rate, mean_ticks=round(ticks, 1)))
     return tuple(trials)
 
 
-def write_trials(directory: Path, trials: tuple[Trial, ...], seed: int) -> None:
+def write_trials(directory: Path, trials: Sequence[Trial], seed: int) -> None:
     """Writes evaluation.json into a checkpoint directory, and a table at the end of its README.md.
 
     Args:
@@ -69,11 +72,11 @@ def write_trials(directory: Path, trials: tuple[Trial, ...], seed: int) -> None:
     document = {"seeds": [seed, last], "injected": "", "arms": arms}
     (directory / "evaluation.json").write_text(json.dumps(document, indent=2) + "\n")
     rows = "".join(
-        f"| {t.instructions} | {t.noise} | {t.rate.k}/{t.rate.n} | {t.rate.ci95[0]:.2f}-{t.rate.ci95[1]:.2f} "
+        f"| {t.task} | {t.instructions} | {t.noise} | {t.rate.k}/{t.rate.n} | {t.rate.ci95[0]:.2f}-{t.rate.ci95[1]:.2f} "
         f"| {t.mean_ticks:.0f} |\n"
         for t in trials
     )
     head = f"\nAlone in the simulator, seeds {seed} to {last}, nothing injected:\n\n"
-    table = "| instructions | noise | success | 95 % | steps |\n|---|---|---|---|---|\n"
+    table = "| task | instructions | noise | success | 95 % | steps |\n|---|---|---|---|---|---|\n"
     with (directory / "README.md").open("a") as file:
         file.write(head + table + rows)

@@ -37,6 +37,9 @@ COMMANDS = {
     "train": Command(
         module="regrasp.train", config="TrainConfig", function="train",
         summary="train recovery skills from the frozen policy's failures"),
+    "learn demos": Command(
+        module="regrasp.learn_demos", config="LearnDemosConfig", function="learn_demos",
+        summary="record scripted demonstrations with pictures"),
     "learn bc": Command(
         module="regrasp.learn_bc", config="LearnBcConfig", function="learn",
         summary="train the base policy pi0-nano on scripted demonstrations"),

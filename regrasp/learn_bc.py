@@ -5,6 +5,7 @@ An interrupted run leaves a usable checkpoint (averaged weights) and can be take
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from tqdm import tqdm
 
 from bridge.pi0.checkpoint import Manifest, load_checkpoint, save_checkpoint
 from bridge.pi0.model import NanoShape, Pi0Network, build_nano
-from bridge.pi0.processing import Processing, fit_image
+from core.arrays import Floats, Ints
 from core.demonstrations import Demonstrations
 from core.errors import ConfigError
 from core.tasks import TaskInfo
+from regrasp.bc_card import card
 from regrasp.bc_encoding import (
     Lessons,
     encode_demonstrations,
@@ -33,29 +35,29 @@ from regrasp.bc_encoding import (
     seen_objects,
 )
 from regrasp.bc_trial import try_policy, write_trials
-from regrasp.task_registry import TaskEntry, find_task
+from regrasp.learn_demos import SHRINK, LearnDemosConfig, recorded
+from regrasp.task_registry import find_task, task_names
 from residual.bc import Average, BcConfig, Trained, fit, pretrain
 from residual.bc_checks import first_moves, headed_for, unseen_losses
-from residual.bc_data import BcData, Sampler
-from sim.cameras import CellCameras
-from sim.demos import record_demonstrations
-from sim.world import BatchWorld
+from residual.bc_data import BcData, Sampler, joined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnBcConfig:
     """What to learn, from how much, for how long."""
 
-    task: str = "fruit_on_plate"
-    """Task to demonstrate."""
+    tasks: tuple[str, ...] = ()
+    """Tasks to demonstrate; all when not given."""
     out: Path = Path("models/pi0-nano")
     """Checkpoint directory to write."""
-    shrink: int = 2
-    """Rendered pixels per network pixel: cameras render 192 px, the network sees 96 px."""
-    episodes: int = 1400
-    """Demonstrations to train on."""
-    unseen_episodes: int = 60
-    """More demonstrations, to check on only."""
+    demos: Path = Path("out/demos")
+    """Folder of recorded demonstrations; missing ones are recorded."""
+    episodes: int = 800
+    """Demonstrations of each task to train on."""
+    unseen_episodes: int = 40
+    """More demonstrations of each, to check on only."""
+    pictures: int = 40
+    """Control steps of each episode that are pictured."""
     seed: int = 1
     """Of scenes, noise and light of the demonstrations; the unseen ones use the next."""
     noise: float = 0.25
@@ -87,7 +89,7 @@ class LearnedBc:
     losses: dict[str, float]
     """On unseen episodes; flow without unit, positions [cm]."""
     first_step: dict[str, float]
-    """Share of unseen episodes whose first chunk heads for the object it was told, by "object/kind of instruction"."""
+    """Share of unseen episodes whose first chunk heads for the object it was told, by "task/kind of instruction"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +100,10 @@ class Course:
     recipe: BcConfig
     network: Pi0Network
     tokenizer: Tokenizer
-    lessons: Lessons
+    lessons: tuple[Lessons, ...]
     manifest: Manifest
     data: BcData
     unseen: BcData
-    unseen_tcp_m: Any
-    """Tool position at the first row of every unseen episode, x and y, shape (E, 2) [m]."""
     log: list[dict[str, Any]]
 
 
@@ -116,22 +116,36 @@ def learn_bc(config: LearnBcConfig) -> LearnedBc:
     Raises:
         ConfigError: Unknown task.
     """
-    task = find_task(config.task)
-    demos = _record(task, config, config.episodes, config.seed)
-    unseen = _record(task, config, config.unseen_episodes, config.seed + 1)
-    learned = train_policy(task.info, demos, unseen, config)
+    tasks = config.tasks or task_names()
+    infos = [find_task(name).info for name in tasks]
+    demos = [recorded(_order(config, name, config.episodes, config.seed)) for name in tasks]
+    unseen = [recorded(_order(config, name, config.unseen_episodes, config.seed + 1)) for name in tasks]
+    learned = train_policy(infos, demos, unseen, config)
     if config.trial_episodes:
-        _try(task, config)
+        _try(tasks, config)
     return learned
 
 
-def _try(task: TaskEntry, config: LearnBcConfig) -> None:
-    size = NanoShape(vocabulary=1).image_px * config.shrink
-    trials = try_policy(config.out, task.make(), size_px=size, episodes=config.trial_episodes, seed=config.trial_seed)
+def _order(config: LearnBcConfig, task: str, episodes: int, seed: int) -> LearnDemosConfig:
+    return LearnDemosConfig(
+        task=task, out=config.demos, episodes=episodes, seed=seed, noise=config.noise, pictures=config.pictures
+    )
+
+
+def _try(tasks: Sequence[str], config: LearnBcConfig) -> None:
+    size = NanoShape(vocabulary=1).image_px * SHRINK
+    trials = [
+        trial
+        for name in tasks
+        for trial in try_policy(
+            config.out, find_task(name).make(), size_px=size, episodes=config.trial_episodes, seed=config.trial_seed
+        )
+    ]
     write_trials(config.out, trials, config.trial_seed)
     for trial in trials:
         low, high = trial.rate.ci95
-        tqdm.write(f"{trial.instructions}, {trial.noise} noise: {trial.rate.k}/{trial.rate.n} ({low:.2f}-{high:.2f})")
+        told = f"{trial.task}, {trial.instructions}, {trial.noise} noise"
+        tqdm.write(f"{told}: {trial.rate.k}/{trial.rate.n} ({low:.2f}-{high:.2f})")
 
 
 def learn(config: LearnBcConfig) -> int:
@@ -141,38 +155,22 @@ def learn(config: LearnBcConfig) -> int:
     return 0
 
 
-def _record(task: TaskEntry, config: LearnBcConfig, episodes: int, seed: int) -> Demonstrations:
-    px = NanoShape(vocabulary=1).image_px
-    with (
-        CellCameras(BatchWorld(task.make(), 1), size_px=px * config.shrink) as cameras,
-        tqdm(total=episodes, desc="demonstrations", unit="episode", mininterval=2.0) as bar,
-    ):
-        return record_demonstrations(
-            task.make(),
-            task.demonstrator(),
-            episodes=episodes,
-            seed=seed,
-            cameras=cameras,
-            shrink=lambda image: fit_image(image, px, "area"),
-            noise=config.noise,
-            progress=lambda kept: bar.update(kept - bar.n),
-        )
-
-
-def train_policy(info: TaskInfo, demos: Demonstrations, unseen: Demonstrations, config: LearnBcConfig) -> LearnedBc:
+def train_policy(
+    infos: Sequence[TaskInfo], demos: Sequence[Demonstrations], unseen: Sequence[Demonstrations], config: LearnBcConfig
+) -> LearnedBc:
     """Trains pi0-nano on recorded demonstrations and writes its checkpoint.
 
     Args:
-        info: Words of the task.
-        demos: To learn from.
-        unseen: To check on.
+        infos: The tasks.
+        demos: To learn from, one a task.
+        unseen: To check on, one a task.
         config: How.
 
     Raises:
         ConfigError: No images, or nothing to resume.
     """
     torch.set_num_threads(config.threads)
-    course, start = _enrol(info, demos, unseen, config)
+    course, start = _enrol(infos, demos, unseen, config)
     recipe = course.recipe
     if start == 0:
         for done in _shown(pretrain(course.network, course.data, recipe), recipe.pretrain_steps, "eyes"):
@@ -185,32 +183,40 @@ def train_policy(info: TaskInfo, demos: Demonstrations, unseen: Demonstrations, 
     return _check_and_save(course, average, recipe.steps)
 
 
-def _enrol(info: TaskInfo, demos: Demonstrations, unseen: Demonstrations, config: LearnBcConfig) -> tuple[Course, int]:
+def _enrol(
+    infos: Sequence[TaskInfo], demos: Sequence[Demonstrations], unseen: Sequence[Demonstrations], config: LearnBcConfig
+) -> tuple[Course, int]:
     """Returns the run, and how many steps of it were already done."""
-    if demos.images.size == 0:
+    if any(d.images.size == 0 for d in demos):
         raise ConfigError("demonstrations hold no images; record them with the policy's cameras")
-    lessons = lessons_of(info, demos.instructions)
+    lessons = tuple(lessons_of(info, d.instructions) for info, d in zip(infos, demos, strict=True))
     log: list[dict[str, Any]] = []
     done = 0
+    objects = tuple(name for x, d in zip(lessons, demos, strict=True) for name in seen_objects(d, x.info.name))
     if config.resume:
         found = load_checkpoint(config.out)
         network, tokenizer, manifest = found.network.requires_grad_(True).train(), found.tokenizer, found.manifest
-        if manifest.task != info.name or manifest.readout_objects != seen_objects(demos):
-            raise ConfigError(f"{config.out} was trained for {manifest.task!r}; it cannot go on with {info.name!r}")
+        names = " ".join(info.name for info in infos)
+        if manifest.task != names or manifest.readout_objects != objects:
+            raise ConfigError(f"{config.out} was trained for {manifest.task!r}; it cannot go on with {names!r}")
         log = [json.loads(line) for line in (config.out / "training_log.jsonl").read_text().splitlines()]
         done = int(manifest.training["steps"])
     else:
         tokenizer = nano_tokenizer(lessons)
-        shape = NanoShape(vocabulary=tokenizer.get_vocab_size(), image_px=demos.images.shape[2])
-        manifest = nano_manifest(
-            info.name, lessons, nano_processing(demos, shape.image_tokens), seen_objects(demos), training={}
-        )
-        network = build_nano(shape, len(demos.cameras), manifest.readout_objects, config.recipe.seed)
-    phrases = encode_lessons(lessons, manifest, tokenizer)
-    data, held = (
-        encode_demonstrations(d, manifest, phrases=phrases, goal=info.goal, chunk=network.config.chunk_size)
-        for d in (demos, unseen)
-    )
+        shape = NanoShape(vocabulary=tokenizer.get_vocab_size(), image_px=demos[0].images.shape[2])
+        manifest = nano_manifest(lessons, nano_processing(demos, shape.image_tokens), objects, training={})
+        network = build_nano(shape, len(demos[0].cameras), objects, config.recipe.seed)
+    phrases = encode_lessons(lessons, manifest.processing, tokenizer)
+
+    def encoded(parts: Sequence[Demonstrations]) -> BcData:
+        return joined([
+            encode_demonstrations(
+                part, lesson, manifest, task=number, phrases=phrases, chunk=network.config.chunk_size
+            )
+            for number, (part, lesson) in enumerate(zip(parts, lessons, strict=True))
+        ])  # fmt: skip
+
+    data = encoded(demos)
     course = Course(
         config=config,
         recipe=_timed(config, network, data) if config.minutes > 0 else config.recipe,
@@ -219,8 +225,7 @@ def _enrol(info: TaskInfo, demos: Demonstrations, unseen: Demonstrations, config
         lessons=lessons,
         manifest=manifest,
         data=data,
-        unseen=held,
-        unseen_tcp_m=unseen.proprio[held.step == 0, :2],
+        unseen=encoded(unseen),
         log=log,
     )
     return course, done
@@ -266,13 +271,14 @@ def _check_and_save(course: Course, average: Average, step: int) -> LearnedBc:
         first = _first_step_accuracy(course)
         course.log.append({"stage": "check", "step": step, **losses, **first})
         tqdm.write(f"step {step}: unseen {losses}, first step {first}")
+        training = _facts(course, step, losses)
         policy_id = save_checkpoint(
             course.config.out,
             course.network,
             course.tokenizer,
-            replace(course.manifest, training=_facts(course, step, losses)),
+            replace(course.manifest, training=training),
             {
-                "README.md": card(course.manifest, course.config, step, losses, first),
+                "README.md": card(course.manifest, training, losses, first),
                 "training_log.jsonl": "".join(json.dumps(line) + "\n" for line in course.log),
                 "training_config.json": json.dumps(asdict(course.config), indent=2, default=str) + "\n",
             },
@@ -282,19 +288,31 @@ def _check_and_save(course: Course, average: Average, step: int) -> LearnedBc:
 
 
 def _first_step_accuracy(course: Course) -> dict[str, float]:
-    """Returns, by object and kind of instruction, how often the first chunk heads for the object told."""
-    spec: Processing = course.manifest.processing
-    unseen, rng = course.unseen, np.random.default_rng(11)
-    starts = unseen.objects_m[unseen.step == 0][:, unseen.nameable, :2]
+    """Returns, by task and kind of instruction, how often the first chunk heads for the object told.
+
+    Only tasks are asked in which the orders' first targets lie apart.
+    """
     result = {}
-    for kind, table in (("taught", course.lessons.taught), ("held_out", course.lessons.held_out)):
-        for place, index in enumerate(unseen.nameable):
-            name = course.manifest.readout_objects[index]
-            texts = [table[name][i] for i in rng.integers(len(table[name]), size=len(starts))]
-            chunks = first_moves(course.network, unseen, encode_texts(course.tokenizer, spec, texts))
-            found = headed_for(planned_move(spec, chunks), course.unseen_tcp_m, starts.astype(float))
-            result[f"{name}/{kind}"] = round(float((found == place).mean()), 3)
+    for number, lessons in enumerate(course.lessons):
+        first = np.flatnonzero((course.unseen.task == number) & (course.unseen.step == 0))
+        places = course.unseen.named_m[first][:, : len(lessons.orders), 0, :2].astype(float)
+        if len(lessons.orders) > 1 and np.ptp(places, axis=1).max() > 0.01:
+            for kind in ("taught", "held_out"):
+                result[f"{lessons.info.name}/{kind}"] = _headed(course, lessons, first, places, kind)
     return result
+
+
+def _headed(course: Course, lessons: Lessons, first: Ints, places: Floats, kind: str) -> float:
+    """Returns how often the first chunk heads for the place (E, R, 2) [m] of the order told, each order in turn."""
+    spec, rng = course.manifest.processing, np.random.default_rng(11)
+    tcp = spec.state.denormalise(course.unseen.states[first].astype(float))[:, :2]
+    right = []
+    for order, words in enumerate(lessons.orders):
+        table = words.taught if kind == "taught" else words.held_out
+        texts = [table[i] for i in rng.integers(len(table), size=len(first))]
+        chunks = first_moves(course.network, course.unseen, first, encode_texts(course.tokenizer, spec, texts))
+        right.append(headed_for(planned_move(spec, chunks), tcp, places) == order)
+    return round(float(np.mean(right)), 3)
 
 
 def _facts(course: Course, step: int, losses: dict[str, float]) -> dict[str, float | int | str]:
@@ -306,7 +324,8 @@ def _facts(course: Course, step: int, losses: dict[str, float]) -> dict[str, flo
         "seed": course.recipe.seed,
         "data_seed": config.seed,
         "episodes": config.episodes,
-        "frames": len(course.data.step),
+        "unseen_episodes": config.unseen_episodes,
+        "pictures": len(course.data.step),
         "cpu_minutes": round(time.process_time() / 60, 1),
         **{f"unseen_{k}": v for k, v in losses.items()},
     }
@@ -314,40 +333,3 @@ def _facts(course: Course, step: int, losses: dict[str, float]) -> dict[str, flo
 
 def _rounded(values: Any) -> dict[str, float]:
     return {k: round(float(v), 4) for k, v in values.items()}
-
-
-def card(
-    manifest: Manifest, config: LearnBcConfig, step: int, losses: dict[str, float], first: dict[str, float]
-) -> str:
-    """Returns the README.md of a checkpoint.
-
-    Args:
-        manifest: Of the checkpoint.
-        config: What it was trained with.
-        step: Flow-matching steps done.
-        losses: On unseen episodes.
-        first: Share of first chunks that head for the object told.
-    """
-    spec = manifest.processing
-    asked = "\n".join(f"| first chunk heads for the object told, {k} | {v:.3f} |" for k, v in first.items())
-    return f"""# {manifest.name}
-
-A frozen base policy for `{manifest.task}`: transformers' `PI0ForConditionalGeneration` with a small configuration
-(keypoint vision tower, word tokenizer), trained from scratch on scripted demonstrations in simulation.
-
-- in: cameras {", ".join(spec.cameras)} at {spec.image_px} px (whole multiples are averaged down), 8 numbers of
-  proprioception, an instruction of known words
-- out: chunks of {", ".join(manifest.action_names)} every {manifest.dt_s * 1e3:.0f} ms
-- sampling: {manifest.noise} noise, {manifest.steps} steps
-- trained on {config.episodes} demonstrations (data seed {config.seed}), {step} steps, seed {config.recipe.seed}
-- simulation only; one task; never shown to a real robot
-
-| on {config.unseen_episodes} unseen demonstrations | |
-|---|---|
-| flow-matching loss | {losses["flow"]:.4f} |
-| object positions, mean error per coordinate [cm] | {losses["objects_cm"]:.2f} |
-| named object and goal, from the words' states [cm] | {losses["named_cm"]:.2f} |
-{asked}
-
-"taught" are the task's training instructions, "held_out" templates and names that training never used.
-"""

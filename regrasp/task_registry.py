@@ -37,3 +37,8 @@ def find_task(name: str) -> TaskEntry:
     if name not in _TASKS:
         raise unknown_name("task", name, _TASKS)
     return _TASKS[name]
+
+
+def task_names() -> tuple[str, ...]:
+    """Returns the names of all tasks."""
+    return tuple(_TASKS)

@@ -46,7 +46,7 @@ class BcReadout(Protocol):
         ...
 
     def named_positions(self, text_state: Tensor) -> Tensor:
-        """Returns the named object's and the goal's position, (B, 2, 3) [m]."""
+        """Returns the present target's and goal's position, (B, 2, 3) [m]."""
         ...
 
 
@@ -85,11 +85,11 @@ class BcNetwork(Protocol):
 class BcConfig:
     """The recipe; the defaults are those of the shipped policy."""
 
-    pretrain_steps: int = 900
+    pretrain_steps: int = 2500
     """Steps on object positions alone."""
     pretrain_batch: int = 128
     pretrain_lr: float = 2e-3
-    steps: int = 5500
+    steps: int = 14000
     """Steps of flow matching."""
     batch: int = 64
     lr: float = 1e-3

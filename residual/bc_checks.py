@@ -9,7 +9,7 @@ import torch
 
 from core.arrays import Floats, Ints
 from residual.bc import BcConfig, BcNetwork, batch_losses
-from residual.bc_data import BcData, encode_rows
+from residual.bc_data import BcData, encode_rows, instructions
 
 
 @torch.no_grad()
@@ -27,24 +27,24 @@ def unseen_losses(network: BcNetwork, data: BcData, config: BcConfig, rows: int,
     picked = rng.integers(len(data.step), size=rows)
     totals: dict[str, float] = {}
     for part in np.array_split(picked, max(1, rows // 128)):
-        named = data.target[part]
-        batch = encode_rows(data, part, named, _phrases(data, named, rng))
+        told = data.order[part]
+        batch = encode_rows(data, part, told, instructions(data, part, told, rng))
         for name, value in batch_losses(network, batch, config, rng).items():
             totals[name] = totals.get(name, 0.0) + value.item() * len(part) / rows
     return totals
 
 
 @torch.no_grad()
-def first_moves(network: BcNetwork, data: BcData, text: Ints) -> Floats:
-    """Returns the chunks (E, T, A), still normalised, that the policy plans at each episode's first row.
+def first_moves(network: BcNetwork, data: BcData, rows: Ints, text: Ints) -> Floats:
+    """Returns the chunks (E, T, A), still normalised, that the policy plans at `rows`.
 
     Args:
         network: To be judged; the sampler starts from zero noise and takes 3 steps.
-        data: E episodes it was not trained on.
+        data: Episodes it was not trained on.
+        rows: First rows of E episodes, shape (E,).
         text: What each is told, shape (E, W).
     """
-    rows = np.flatnonzero(data.step == 0)
-    batch = encode_rows(data, rows, data.target[rows], text)
+    batch = encode_rows(data, rows, data.order[rows], text)
     prefix = network.read_all(batch.pixels, batch.text)
     return np.asarray(network.sample(prefix, batch.state, torch.zeros_like(batch.actions), 3).double().numpy())
 
@@ -60,7 +60,3 @@ def headed_for(moved_m: Floats, tcp_m: Floats, objects_m: Floats) -> Ints:
     towards = objects_m - tcp_m[:, None]
     cosine = (towards * moved_m[:, None]).sum(-1) / np.linalg.norm(towards, axis=-1)
     return np.asarray(cosine.argmax(axis=1), dtype=np.int64)
-
-
-def _phrases(data: BcData, named: Ints, rng: np.random.Generator) -> Ints:
-    return np.stack([data.phrases[i][rng.integers(len(data.phrases[i]))] for i in named])

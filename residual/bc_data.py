@@ -1,6 +1,8 @@
 """Encoded demonstrations and the batches drawn from them. Filled by `regrasp`, used by `residual.bc`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +15,41 @@ from core.errors import ContractError
 Numbers = NDArray[np.float32]
 
 
+class Pictures:
+    """Pictures of M rows in several arrays, which may lie on disk.
+
+    Args:
+        parts: Arrays (P, C, H, W, 3) uint8 RGB, at the network's size, one after the other.
+    """
+
+    def __init__(self, parts: Sequence[Image]) -> None:
+        self._parts = tuple(parts)
+        self._ends = np.cumsum([len(p) for p in self._parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    @property
+    def parts(self) -> tuple[Image, ...]:
+        """The arrays."""
+        return self._parts
+
+    def take(self, rows: Ints) -> Image:
+        """Returns the pictures of `rows` (B,), shape (B, C, H, W, 3)."""
+        which = np.searchsorted(self._ends, rows, side="right")
+        starts = np.concatenate([[0], self._ends[:-1]])
+        return np.stack([self._parts[p][r - starts[p]] for p, r in zip(which, rows, strict=True)])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BcData:
-    """M rows ready for the network; E episodes, O objects, T actions a chunk, W words an instruction."""
+    """M rows ready for the network; O objects of all tasks, T actions a chunk, W words an instruction.
 
-    images: Image
-    """Shape (M, C, H, W, 3) uint8 RGB, at the network's size."""
+    An order is one thing that a task may be told to do; R is the largest number of orders of one task.
+    """
+
+    pictures: Pictures
+    """Of M rows."""
     states: Numbers
     """Normalised robot state, shape (M, S)."""
     chunks: Numbers
@@ -26,47 +57,55 @@ class BcData:
     valid: Bools
     """Which of them lie inside the episode, shape (M, T)."""
     step: Ints
-    """Row number inside its episode, shape (M,)."""
+    """Control step inside its episode, shape (M,)."""
     objects_m: Numbers
     """Object centres in base, shape (M, O, 3) [m]."""
     present: Bools
-    """Which objects are on the table, shape (M, O)."""
-    target: Ints
-    """Index of the named object of each row, shape (M,)."""
-    goal: int
-    """Index of the object the target belongs on."""
-    phrases: tuple[Ints, ...]
-    """By object, ids of every training instruction that names it, shape (P, W); P is 0 for what cannot be named."""
+    """Which objects are there, shape (M, O)."""
+    task: Ints
+    """Task of each row, shape (M,)."""
+    order: Ints
+    """Which of its task's orders each row carries out, shape (M,)."""
+    named_m: Numbers
+    """Centres of present target and goal if the row followed each order of its task, shape (M, R, 2, 3) [m]."""
+    phrases: tuple[tuple[Ints, ...], ...]
+    """By task and order, ids of every training instruction, shape (P, W)."""
 
     def __post_init__(self) -> None:
-        rows = {len(getattr(self, name)) for name in ("images", "states", "chunks", "valid", "step", "objects_m",
-                                                      "present", "target")}  # fmt: skip
-        if len(rows) != 1 or len(self.phrases) != self.objects_m.shape[1]:
-            raise ContractError(
-                f"rows {sorted(rows)} must agree, and {len(self.phrases)} phrase tables name all objects"
-            )
-        if any(not len(self.phrases[i]) for i in np.unique(self.target)):
-            raise ContractError("an object that demonstrations name has no training instruction")
+        rows = {len(getattr(self, name)) for name in ("pictures", "states", "chunks", "valid", "step", "objects_m",
+                                                      "present", "task", "order", "named_m")}  # fmt: skip
+        if len(rows) != 1:
+            raise ContractError(f"rows {sorted(rows)} must agree")
+        for task, order in np.unique(np.stack([self.task, self.order]), axis=1).T:
+            if task >= len(self.phrases) or order >= len(self.phrases[task]) or not len(self.phrases[task][order]):
+                raise ContractError(f"order {order} of task {task} is demonstrated and has no training instruction")
 
-    @property
-    def nameable(self) -> Ints:
-        """Indices of objects an instruction can name."""
-        return np.array([i for i, table in enumerate(self.phrases) if len(table)])
 
-    def rows_of(self, keep: Bools) -> "BcData":
-        """Returns the rows where `keep` (M,) is true."""
-        return BcData(
-            images=self.images[keep],
-            states=self.states[keep],
-            chunks=self.chunks[keep],
-            valid=self.valid[keep],
-            step=self.step[keep],
-            objects_m=self.objects_m[keep],
-            present=self.present[keep],
-            target=self.target[keep],
-            goal=self.goal,
-            phrases=self.phrases,
-        )
+def joined(parts: Sequence[BcData]) -> BcData:
+    """Returns the rows of several tasks as one; each part's rows must already have their own task number.
+
+    Args:
+        parts: At least one; all with the phrases of all tasks.
+    """
+    orders = max(p.named_m.shape[1] for p in parts)
+    wide = [np.pad(p.named_m, ((0, 0), (0, orders - p.named_m.shape[1]), (0, 0), (0, 0))) for p in parts]
+
+    def column(name: str) -> Any:
+        return np.concatenate([getattr(p, name) for p in parts])
+
+    return BcData(
+        pictures=Pictures([image for p in parts for image in p.pictures.parts]),
+        states=column("states"),
+        chunks=column("chunks"),
+        valid=column("valid"),
+        step=column("step"),
+        objects_m=column("objects_m"),
+        present=column("present"),
+        task=column("task"),
+        order=column("order"),
+        named_m=np.concatenate(wide),
+        phrases=parts[0].phrases,
+    )
 
 
 def chunk_rows(actions: Floats, episode: Ints, length: int) -> tuple[Floats, Bools, Ints]:
@@ -106,7 +145,7 @@ class Batch:
     present: Tensor
     """Shape (B, O)."""
     named_m: Tensor
-    """Centres of named object and goal, shape (B, 2, 3) [m]."""
+    """Centres of present target and goal of the order told, shape (B, 2, 3) [m]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +158,12 @@ class Augmentation:
     """Largest shift of one colour channel [of 255]."""
     state_noise: float = 0.03
     """Standard deviation added to the normalised state."""
-    first_share: float = 0.25
-    """Share of a batch taken from the first steps of episodes, where only the words tell the target."""
+    first_share: float = 0.2
+    """Share of a batch taken from the first steps of episodes whose task has several orders: only the words tell."""
     first_steps: int = 10
     """How many steps those are."""
-    other_named: float = 0.125
-    """Share of rows that are told to take another object; they teach the readout, not the actions."""
+    other_told: float = 0.125
+    """Share of rows that are told another order; they teach the readout, not the actions."""
 
 
 class Sampler:
@@ -138,15 +177,17 @@ class Sampler:
 
     def __init__(self, data: BcData, augmentation: Augmentation, rng: np.random.Generator) -> None:
         self._data, self._augmentation, self._rng = data, augmentation, rng
-        self._first = np.flatnonzero(data.step < augmentation.first_steps)
+        self._orders = np.array([len(table) for table in data.phrases])
+        self._first = np.flatnonzero((data.step < augmentation.first_steps) & (self._orders[data.task] > 1))
 
     def draw(self, size: int) -> Batch:
         """Returns `size` rows with instructions drawn anew, so that no phrase belongs to an episode."""
         rng, how = self._rng, self._augmentation
-        early = round(size * how.first_share)
-        rows = np.concatenate([rng.choice(self._first, early), rng.integers(len(self._data.step), size=size - early)])
-        named, follows = self._named(rows)
-        batch = encode_rows(self._data, rows, named, self._words(named))
+        early = round(size * how.first_share) if len(self._first) else 0
+        rows = rng.integers(len(self._data.step), size=size)
+        rows[:early] = rng.choice(self._first, early) if early else rows[:0]
+        told, follows = self._told(rows)
+        batch = encode_rows(self._data, rows, told, instructions(self._data, rows, told, rng))
         return Batch(
             pixels=self._recolour(batch.pixels),
             text=batch.text,
@@ -158,17 +199,13 @@ class Sampler:
             named_m=batch.named_m,
         )
 
-    def _named(self, rows: Ints) -> tuple[Ints, Bools]:
-        """Returns which object each row is told to take, and whether its actions do so."""
-        target, others = self._data.target[rows], self._data.nameable
-        follows = self._rng.random(len(rows)) >= self._augmentation.other_named
-        picked = others[self._rng.integers(len(others), size=len(rows))]
-        named = np.where(follows, target, picked)
-        return named, named == target
-
-    def _words(self, named: Ints) -> Ints:
-        tables = self._data.phrases
-        return np.stack([tables[i][self._rng.integers(len(tables[i]))] for i in named])
+    def _told(self, rows: Ints) -> tuple[Ints, Bools]:
+        """Returns which order each row is told, and whether its actions follow it."""
+        order, count = self._data.order[rows], self._orders[self._data.task[rows]]
+        follows = self._rng.random(len(rows)) >= self._augmentation.other_told
+        picked = self._rng.integers(count)
+        told = np.where(follows, order, picked)
+        return told, told == order
 
     def _recolour(self, pixels: Tensor) -> Tensor:
         rows, cameras = pixels.shape[:2]
@@ -184,25 +221,36 @@ class Sampler:
         return torch.from_numpy(self._rng.standard_normal(tuple(shape), dtype=np.float32))
 
 
-def encode_rows(data: BcData, rows: Ints, named: Ints, text: Ints) -> Batch:
-    """Returns rows of `data` as they were recorded, told to take `named`.
+def instructions(data: BcData, rows: Ints, told: Ints, rng: np.random.Generator) -> Ints:
+    """Returns ids (B, W) of one training instruction a row, drawn from those of the order it is told.
 
     Args:
         data: Demonstrations.
         rows: Row numbers, shape (B,).
-        named: Object each is told to take, shape (B,).
+        told: Order each is told, shape (B,).
+        rng: Of the draw.
+    """
+    tables = [data.phrases[t][o] for t, o in zip(data.task[rows], told, strict=True)]
+    return np.stack([table[rng.integers(len(table))] for table in tables])
+
+
+def encode_rows(data: BcData, rows: Ints, told: Ints, text: Ints) -> Batch:
+    """Returns rows of `data` as they were recorded, told to do `told`.
+
+    Args:
+        data: Demonstrations.
+        rows: Row numbers, shape (B,).
+        told: Order each is told, shape (B,).
         text: Ids that tell so, shape (B, W).
     """
-    images = torch.from_numpy(np.ascontiguousarray(data.images[rows]))
-    objects = data.objects_m[rows]
-    pairs = np.stack([objects[np.arange(len(rows)), named], objects[:, data.goal]], axis=1)
+    images = torch.from_numpy(data.pictures.take(rows))
     return Batch(
         pixels=images.permute(0, 1, 4, 2, 3).float() / 127.5 - 1.0,
         text=torch.from_numpy(text),
         state=torch.from_numpy(data.states[rows]),
         actions=torch.from_numpy(data.chunks[rows]),
         weight=torch.from_numpy(data.valid[rows].astype(np.float32)),
-        objects_m=torch.from_numpy(objects),
+        objects_m=torch.from_numpy(data.objects_m[rows]),
         present=torch.from_numpy(data.present[rows].astype(np.float32)),
-        named_m=torch.from_numpy(pairs),
+        named_m=torch.from_numpy(data.named_m[rows, told]),
     )

@@ -32,16 +32,8 @@ _SHORT = (
     "for the {goal} the {target}",
     "the {target} please",
 )
-_BY_COLOUR = (
-    "{0}",
-    "{0} thing",
-    "{0} object",
-    "{0} piece",
-    "one that is {0}",
-    "thing that is {0}",
-    "fruit that is {0}",
-    "one {0} fruit",
-)
+_BY_COLOUR = ("{0}", "{0} thing", "{0} object", "{0} piece", "one that is {0}", "thing that is {0}")
+_BY_KIND = ("{0} that is {1}", "one {1} {0}")
 
 
 def sentence_patterns() -> tuple[str, ...]:
@@ -62,9 +54,11 @@ def target_phrases(info: ObjectInfo) -> tuple[str, ...]:
 
     The colour is the first of two words, as in "red apple".
     """
-    colours = {w.split()[0] for w in info.words if len(w.split()) == 2}
-    by_colour = [phrase.format(c) for c in sorted(colours) for phrase in _BY_COLOUR]
-    return tuple(dict.fromkeys([info.name, *info.words, *by_colour, f"one {info.name}", f"{info.name} fruit"]))
+    pairs = [w.split() for w in (info.name, *info.words) if len(w.split()) == 2]
+    colours = dict.fromkeys(colour for colour, _ in pairs)
+    kinds = [p.format(kind, colour) for colour, kind in pairs if kind not in ("one", info.name) for p in _BY_KIND]
+    by_colour = [phrase.format(c) for c in colours for phrase in _BY_COLOUR]
+    return tuple(dict.fromkeys([info.name, *info.words, *by_colour, *kinds, f"one {info.name}"]))
 
 
 def training_sentences(info: ObjectInfo, goals: Sequence[str], taught: Sequence[str], held_out: Sequence[str],
@@ -83,6 +77,18 @@ def training_sentences(info: ObjectInfo, goals: Sequence[str], taught: Sequence[
     told = _filled(free, names, goals, most_words)
     lessons = _filled(taught, names, goals, most_words)
     return tuple(told + lessons * max(1, round(len(told) / max(1, len(lessons)))))
+
+
+def polite(taught: Sequence[str], held_out: Sequence[str], most_words: int) -> tuple[str, ...]:
+    """Returns a task's own training instructions, as they are and with the words that people put before them.
+
+    Args:
+        taught: Training instructions.
+        held_out: Instructions that must not appear.
+        most_words: Longer sentences are left out.
+    """
+    texts = dict.fromkeys(f"{before}{text}" for text, before in product(taught, _BEFORE))
+    return tuple(t for t in texts if len(t.split()) <= most_words and t not in set(held_out))
 
 
 def _filled(templates: Sequence[str], names: Sequence[str], goals: Sequence[str], most_words: int) -> list[str]:

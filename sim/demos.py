@@ -24,6 +24,8 @@ from sim.world import BatchWorld
 
 NOISE = 0.25
 """Standard deviation of the noise on executed motions, as a share of the largest action."""
+FIRST_STEPS = 8
+"""Steps at the start of an episode that are always pictured: only words and pictures tell there what to do."""
 TAIL_STEPS = 4
 """Steps kept after success: the policy learns to stay away."""
 _BATCH = 32
@@ -38,7 +40,6 @@ class _Take:
     objects: Floats
     bodies: tuple[Bodies, ...]
     instruction: str
-    target: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ def record_demonstrations(
     cameras: CellCameras | None = None,
     shrink: Callable[[Image], Image] | None = None,
     noise: float = NOISE,
+    pictures: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Demonstrations:
     """Records `episodes` successful episodes, the same ones for the same arguments.
@@ -73,6 +75,7 @@ def record_demonstrations(
         cameras: Open cameras; no images when None.
         shrink: Brings a rendered image to the policy's resolution; images stay as rendered when None.
         noise: Standard deviation of the noise on executed motions, as a share of the largest action.
+        pictures: Control steps of each episode that are pictured, the first eight and others at random; 0 for all.
         progress: Told how many episodes have been kept so far.
 
     Raises:
@@ -88,7 +91,17 @@ def record_demonstrations(
             progress(min(len(takes), episodes))
         if len(takes) * 10 < batch * _BATCH:
             raise ContractError(f"{len(takes)} of {batch * _BATCH} demonstrations succeeded; check expert and noise")
-    return _assemble(task, takes[:episodes], _pictures(takes[:episodes], cameras, shrink, seed))
+    takes = takes[:episodes]
+    chosen = [_pictured(len(t.bodies), pictures, seed, e) for e, t in enumerate(takes)]
+    return _assemble(task, takes, chosen, _pictures(takes, chosen, cameras, shrink, seed))
+
+
+def _pictured(steps: int, wanted: int, seed: int, episode: int) -> Ints:
+    """Returns the steps of one episode that are pictured, rising."""
+    if not wanted or steps <= wanted:
+        return np.arange(steps)
+    others = np.random.default_rng([seed, 2, episode]).permutation(np.arange(FIRST_STEPS, steps))
+    return np.sort(np.concatenate([np.arange(FIRST_STEPS), others[: wanted - FIRST_STEPS]]))
 
 
 def _perform(world: BatchWorld, expert: Expert, rng: np.random.Generator, noise: float) -> list[_Take]:
@@ -143,40 +156,45 @@ def _take(world: BatchWorld, run: _Run, i: int, end: int) -> _Take:
         objects=np.array([s.object_pos_in_base[i] for s in rows]),
         bodies=tuple(b[i] for b in run.bodies[:end]),
         instruction=world.instruction(i),
-        target=int(rows[0].roles[i, 0]),
     )
 
 
 def _pictures(
-    takes: Sequence[_Take], cameras: CellCameras | None, shrink: Callable[[Image], Image] | None, seed: int
+    takes: Sequence[_Take],
+    chosen: Sequence[Ints],
+    cameras: CellCameras | None,
+    shrink: Callable[[Image], Image] | None,
+    seed: int,
 ) -> Image:
-    """Renders every row, one random light an episode; shape (M, C, H, W, 3), or (M, 0) without cameras."""
-    rows = sum(len(t.bodies) for t in takes)
+    """Renders the chosen steps, one random light an episode; shape (P, C, H, W, 3), or (0, 0) without cameras."""
+    images: Image = np.zeros((0, 0), dtype=np.uint8)
     if cameras is None:
-        return np.zeros((rows, 0), dtype=np.uint8)
-    images: Image | None = None
+        return images
     row = 0
-    for episode, take in enumerate(takes):
+    for episode, (take, steps) in enumerate(zip(takes, chosen, strict=True)):
         light = Light.random(np.random.default_rng([seed, 1, episode]))
-        for bodies in take.bodies:
-            shots = [p if shrink is None else shrink(p) for p in cameras.show(bodies, CAMERA_NAMES, light).values()]
-            if images is None:
-                images = np.empty((rows, len(shots), *shots[0].shape), dtype=np.uint8)
+        for step in steps:
+            views = cameras.show(take.bodies[step], CAMERA_NAMES, light).values()
+            shots = [p if shrink is None else shrink(p) for p in views]
+            if images.size == 0:
+                images = np.empty((sum(map(len, chosen)), len(shots), *shots[0].shape), dtype=np.uint8)
             images[row] = shots
             row += 1
-    return np.zeros((0, 0), dtype=np.uint8) if images is None else images
+    return images
 
 
-def _assemble(task: Task, takes: Sequence[_Take], images: Image) -> Demonstrations:
-    episode: Ints = np.repeat(np.arange(len(takes)), [len(t.actions) for t in takes]).astype(np.int64)
+def _assemble(task: Task, takes: Sequence[_Take], chosen: Sequence[Ints], images: Image) -> Demonstrations:
+    lengths = [len(t.actions) for t in takes]
+    starts = np.cumsum([0, *lengths[:-1]])
+    rows = np.concatenate([start + steps for start, steps in zip(starts, chosen, strict=True)])
     return Demonstrations(
         images=images,
+        pictured=rows.astype(np.int64) if images.ndim == 5 else np.zeros(0, dtype=np.int64),
         cameras=CAMERA_NAMES if images.ndim == 5 else (),
         proprio=np.concatenate([t.proprio for t in takes]),
         actions=np.concatenate([t.actions for t in takes]),
-        episode=episode,
+        episode=np.repeat(np.arange(len(takes)), lengths).astype(np.int64),
         instructions=tuple(t.instruction for t in takes),
         object_names=tuple(o.name for o in task.info.objects),
         objects_in_base=np.concatenate([t.objects for t in takes]),
-        target_index=np.array([t.target for t in takes], dtype=np.int64),
     )

@@ -42,7 +42,7 @@ class Manifest:
     name: str
     """Of the policy, e.g. "pi0-nano"."""
     task: str
-    """Task it was trained on."""
+    """Tasks it was trained on, separated by spaces."""
     processing: Processing
     noise: str
     """"zero" or "random": where the sampler starts unless told otherwise."""
@@ -55,7 +55,7 @@ class Manifest:
     object_words: tuple[str, ...]
     """Words that can name a graspable object; empty when any instruction is accepted."""
     readout_objects: tuple[str, ...]
-    """Objects the scene readout locates, empty when there is none."""
+    """Objects the scene readout locates, "task/object"; empty when there is none."""
     training: Mapping[str, float | int | str]
     """Seeds, episodes, frames, minutes and final losses; for people."""
 
@@ -218,15 +218,17 @@ def _load_network(directory: Path, dtype: torch.dtype) -> Pi0Network:
 
 def _load_readout(directory: Path, config: PI0Config, manifest: Manifest) -> SceneReadout:
     spec = manifest.processing
-    readout = SceneReadout(
-        tokens=len(spec.cameras) * spec.tokens_per_image,
-        hidden=config.vlm_config.text_config.hidden_size,
-        state_dim=config.max_state_dim,
-        object_names=manifest.readout_objects,
-    )
     try:
-        readout.load_state_dict(load_file(directory / _READOUT))
-    except (OSError, RuntimeError, SafetensorError) as error:
+        weights = load_file(directory / _READOUT)
+        readout = SceneReadout(
+            tokens=len(spec.cameras) * spec.tokens_per_image,
+            hidden=config.vlm_config.text_config.hidden_size,
+            state_dim=config.max_state_dim,
+            object_names=manifest.readout_objects,
+            width=len(weights["squeeze.bias"]),
+        )
+        readout.load_state_dict(weights)
+    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(f"{directory}/{_READOUT} does not fit the manifest: {error}") from error
     return readout
 

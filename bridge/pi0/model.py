@@ -14,6 +14,9 @@ from transformers import PI0Config, PI0ForConditionalGeneration
 from bridge.pi0.tower import register_tower
 from core.errors import ContractError
 
+READOUT_WIDTH = 96
+"""Numbers that a fresh readout reads the positions of all objects from."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NanoShape:
@@ -33,6 +36,8 @@ class NanoShape:
     image_px: int = 96
     image_tokens: int = 24
     """Tokens per camera."""
+    maps_per_token: int = 6
+    """Keypoint maps that share a token."""
 
 
 def nano_config(shape: NanoShape) -> PI0Config:
@@ -54,6 +59,7 @@ def nano_config(shape: NanoShape) -> PI0Config:
         "image_size": shape.image_px,
         "hidden_size": shape.hidden,
         "tokens": shape.image_tokens,
+        "maps_per_token": shape.maps_per_token,
     }
     vlm = {
         "model_type": "paligemma",
@@ -112,14 +118,17 @@ class SceneReadout(nn.Module):
         tokens: Image tokens of all cameras together.
         hidden: Width of a token.
         state_dim: Width of the normalised robot state.
-        object_names: O objects, in the order of the training data.
+        object_names: O objects of all tasks, "task/object", in the order of the training data.
+        width: Numbers that the positions of all objects are read from.
     """
 
-    def __init__(self, *, tokens: int, hidden: int, state_dim: int, object_names: tuple[str, ...]) -> None:
+    def __init__(
+        self, *, tokens: int, hidden: int, state_dim: int, object_names: tuple[str, ...], width: int = READOUT_WIDTH
+    ) -> None:
         super().__init__()
         self.object_names = object_names
-        self.squeeze = nn.Linear(tokens * hidden + state_dim, 64)
-        self.objects = nn.Linear(64, 3 * len(object_names))
+        self.squeeze = nn.Linear(tokens * hidden + state_dim, width)
+        self.objects = nn.Linear(width, 3 * len(object_names))
         self.named = nn.Sequential(nn.Linear(hidden, 64), nn.SiLU(), nn.Linear(64, 6))
         self.centre_m: Tensor
         self.spread_m: Tensor
@@ -132,7 +141,7 @@ class SceneReadout(nn.Module):
         return self._metres(self.objects(squeezed))
 
     def named_positions(self, text_state: Tensor) -> Tensor:
-        """Returns the named object's and the goal's centre in base (B, 2, 3) [m] from `Prefix.text_state` (B, H)."""
+        """Returns the present target's and goal's centre in base (B, 2, 3) [m] from `Prefix.text_state` (B, H)."""
         return self._metres(self.named(text_state))
 
     def _metres(self, flat: Tensor) -> Tensor:

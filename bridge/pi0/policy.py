@@ -20,9 +20,10 @@ from core.errors import ContractError
 from core.flow import ActionChunk, Observation
 
 MOST_FEATURES = 256
-"""Upper bound of F, the length of `ActionChunk.features`, for up to 8 objects."""
+"""Upper bound of F, the length of `ActionChunk.features`."""
 _MOST_POOLED = 112
 """Numbers kept of each mean; 2 * 112 leaves 32 for the readout."""
+_MOST_OBJECTS = 8
 
 Noise = Literal["zero", "random"]
 
@@ -156,8 +157,9 @@ def pooled_features(network: Pi0Network, prefix: Prefix, state: Tensor) -> Tenso
     """Returns what a failure probe may look at, shape (B, F), F at most `MOST_FEATURES`.
 
     In this order: mean of the language model's states over the instruction (H), mean of all image tokens (H), and with
-    a readout its belief of every object's centre (3 O) and of the named object's and goal's centre (6) in base [m].
-    A network wider than 112 has each mean shrunk to 112 by averaging neighbouring channels.
+    a readout its belief of every object's centre (3 O, when there are at most 8 objects) and of the present target's
+    and goal's centre (6) in base [m]. A network wider than 112 has each mean shrunk to 112 by averaging neighbouring
+    channels.
 
     Args:
         network: The policy's network.
@@ -168,7 +170,8 @@ def pooled_features(network: Pi0Network, prefix: Prefix, state: Tensor) -> Tenso
     images = prefix.image_tokens.sum(1) / shown.sum(1).clamp(min=1)
     parts = [_narrow(prefix.text_state), _narrow(images)]
     if network.readout is not None:
-        parts.append(network.readout.object_positions(prefix.image_tokens, state).flatten(1))
+        if len(network.readout.object_names) <= _MOST_OBJECTS:
+            parts.append(network.readout.object_positions(prefix.image_tokens, state).flatten(1))
         parts.append(network.readout.named_positions(prefix.text_state).flatten(1))
     return torch.cat(parts, dim=1)
 
