@@ -1,6 +1,6 @@
 """Batched simulation values: state of N worlds, domain parameters, snapshots and captured failure states."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class WorldState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainParams:
-    """Physical parameters of N worlds, each shape (N,); the defaults are the nominal cell."""
+    """Physical parameters of N worlds, each shape (N,) unless it says otherwise; `nominal` gives the nominal cell."""
 
     friction_scale: Floats
     """Friction of every object and fingertip, dimensionless."""
@@ -79,14 +79,23 @@ class DomainParams:
     """Delay from command to motion, rounded to control sub-steps [s]."""
     table_height_m: Floats
     """Height of the table top above its nominal height [m]."""
+    gripper_friction_scale: Floats
+    """Friction of the fingertips, on top of `friction_scale`, dimensionless."""
+    joint_offset_rad: Floats
+    """How far each joint is truly turned beyond what its encoder says, shape (N, 7) [rad]."""
 
     @staticmethod
     def nominal(n: int) -> "DomainParams":
         """Returns the nominal cell `n` times."""
         one, zero = np.ones(n), np.zeros(n)
         return DomainParams(
-            friction_scale=one, mass_scale=one, gain_scale=one, action_latency_s=zero, table_height_m=zero
-        )
+            friction_scale=one, mass_scale=one, gain_scale=one, action_latency_s=zero, table_height_m=zero,
+            gripper_friction_scale=one, joint_offset_rad=np.zeros((n, 7)),
+        )  # fmt: skip
+
+    def take(self, ids: Ints) -> "DomainParams":
+        """Returns the parameters of a subset of worlds."""
+        return DomainParams(**{f.name: getattr(self, f.name)[ids] for f in fields(self)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +131,17 @@ class FailureState:
     """What the base policy was still going to do."""
     belief: SceneState
     """Where the base policy thinks things are: the scene before the injection."""
+    subtask: int = 0
+    """Sub-task k that failed, 0..S-1; recovered when more than k are done."""
+    policy_features: Floats = field(default_factory=lambda: np.zeros(0))
+    """The base policy's pooled image features at its last answer, shape (P,); empty when it has none."""
 
     def __post_init__(self) -> None:
         if self.age_s < 0:
             raise ContractError(f"age_s is {self.age_s} s; a failure state cannot precede its injection")
+        if self.subtask < 0:
+            raise ContractError(f"subtask is {self.subtask}; sub-tasks count from 0")
+        object.__setattr__(self, "policy_features", floats("policy_features", self.policy_features, (None,)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,12 +129,7 @@ def rollout(world: BatchWorld, cameras: CellCameras, policy: BatchPolicy, seeds:
 def _start(world: BatchWorld, seeds: Ints, episodes: Ints, injections: Sequence[Injection | None],
            domain: DomainParams | None) -> None:  # fmt: skip
     ids = np.arange(len(episodes))
-    rows = None if domain is None else DomainParams(
-        friction_scale=domain.friction_scale[episodes], mass_scale=domain.mass_scale[episodes],
-        gain_scale=domain.gain_scale[episodes], action_latency_s=domain.action_latency_s[episodes],
-        table_height_m=domain.table_height_m[episodes],
-    )  # fmt: skip
-    world.reset(ids, seeds[episodes], rows)
+    world.reset(ids, seeds[episodes], None if domain is None else domain.take(episodes))
     for i, episode in enumerate(episodes):
         if injections:
             world.inject(i, injections[episode], seed=int(seeds[episode]))

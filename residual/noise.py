@@ -1,10 +1,10 @@
 """What a tracker does to the truth: bias, noise, delay, dropouts. Called by `residual.batch`, in training only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from core.arrays import Ints
+from core.arrays import Floats, Ints
 from core.errors import ConfigError
 from core.scene import ROLES
 from core.worlds import DomainParams
@@ -37,6 +37,9 @@ class DomainRanges:
     gain_scale: tuple[float, float] = (0.7, 1.2)
     action_latency_s: tuple[float, float] = (0.0, 0.1)
     table_height_m: tuple[float, float] = (-0.005, 0.005)
+    gripper_friction_scale: tuple[float, float] = (0.7, 1.2)
+    joint_offset_rad: tuple[float, float] = (-0.004, 0.004)
+    """Of each joint by itself."""
     share: float = 0.5
     """Share of episodes that are randomised; the others run in the nominal cell."""
 
@@ -44,16 +47,13 @@ class DomainRanges:
         """Returns the parameters of `n` episodes."""
         nominal, chosen = DomainParams.nominal(n), rng.random(n) < self.share
 
-        def mixed(span: tuple[float, float], default: np.ndarray) -> np.ndarray:
-            return np.where(chosen, rng.uniform(*span, n), default)
+        def mixed(name: str) -> Floats:
+            default: Floats = getattr(nominal, name)
+            low, high = getattr(self, name)
+            drawn = rng.uniform(low, high, default.shape)
+            return np.asarray(np.where(chosen.reshape(-1, *[1] * (default.ndim - 1)), drawn, default))
 
-        return DomainParams(
-            friction_scale=mixed(self.friction_scale, nominal.friction_scale),
-            mass_scale=mixed(self.mass_scale, nominal.mass_scale),
-            gain_scale=mixed(self.gain_scale, nominal.gain_scale),
-            action_latency_s=mixed(self.action_latency_s, nominal.action_latency_s),
-            table_height_m=mixed(self.table_height_m, nominal.table_height_m),
-        )
+        return DomainParams(**{f.name: mixed(f.name) for f in fields(DomainParams)})
 
 
 class NoisyTracker:

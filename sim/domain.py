@@ -7,6 +7,9 @@ from core.arrays import Floats, Ints
 from core.worlds import DomainParams
 from sim.cell import KP, Cell
 
+PAD_CONDIM = 6
+"""Contact dimensions of fingertips that rule their contacts: as many as fruit has."""
+
 
 class DomainFields:
     """Per-world model fields; they stay shared until the first world that is not nominal.
@@ -20,13 +23,17 @@ class DomainFields:
         self._batch, self._cell, self._expanded = batch, cell, False
 
     def apply(self, ids: Ints, domain: DomainParams) -> None:
-        """Gives worlds `ids` (M,) the parameters in `domain`, one row per id; latency is the controller's business."""
+        """Gives worlds `ids` (M,) the parameters in `domain`, one row per id.
+
+        Latency is the controller's business, and joint offsets are the world's.
+        """
         if not self._expanded and _is_nominal(domain):
             return
         self._expanded = True
         model = self._cell.model
         geoms, bodies, servos = self._cell.material_geoms, self._cell.object_bodies, np.arange(len(KP))
         self._scale("geom_friction", model.geom_friction, ids, geoms, domain.friction_scale)
+        self._grip(ids, domain)
         self._scale("body_mass", model.body_mass, ids, bodies, domain.mass_scale)
         self._scale("body_inertia", model.body_inertia, ids, bodies, domain.mass_scale)
         self._scale("actuator_gainprm", model.actuator_gainprm, ids, servos, domain.gain_scale)
@@ -36,6 +43,15 @@ class DomainFields:
         height[ids, table, 2] = model.geom_pos[table, 2] + domain.table_height_m
         self._batch.set_const(ids)
 
+    def _grip(self, ids: Ints, domain: DomainParams) -> None:
+        """Gives fingertips their own friction: they rule their contacts then, else the rougher of two surfaces does."""
+        pads, own = self._cell.pad_geoms, domain.gripper_friction_scale != 1.0
+        scale = domain.friction_scale * domain.gripper_friction_scale
+        self._scale("geom_friction", self._cell.model.geom_friction, ids, pads, scale)
+        for name, value in (("geom_priority", 1), ("geom_condim", PAD_CONDIM)):
+            nominal = getattr(self._cell.model, name)[pads]
+            self._batch.expand(name)[np.ix_(ids, pads)] = np.where(own[:, None], value, nominal)
+
     def _scale(self, name: str, nominal: Floats, ids: Ints, rows: Ints, scale: Floats) -> None:
         values = self._batch.expand(name)
         factor = scale.reshape(-1, *[1] * (values.ndim - 1))
@@ -43,5 +59,5 @@ class DomainFields:
 
 
 def _is_nominal(domain: DomainParams) -> bool:
-    scales = (domain.friction_scale, domain.mass_scale, domain.gain_scale)
+    scales = (domain.friction_scale, domain.mass_scale, domain.gain_scale, domain.gripper_friction_scale)
     return all(bool((s == 1.0).all()) for s in scales) and not domain.table_height_m.any()

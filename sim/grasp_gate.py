@@ -4,7 +4,7 @@ Settings that look harmless (a line search that stops early, a soft contact) let
 shoot out of it, and then every policy looks bad. Called by the tests and by `sim.bench`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,14 +52,7 @@ def grasp_report(
         seed: Seed of the first world.
     """
     world = BatchWorld(task, n, settings=settings)
-    domain = DomainParams.nominal(n)
-    rough = DomainParams(
-        friction_scale=np.full(n, friction_scale),
-        mass_scale=domain.mass_scale,
-        gain_scale=domain.gain_scale,
-        action_latency_s=domain.action_latency_s,
-        table_height_m=domain.table_height_m,
-    )
+    rough = replace(DomainParams.nominal(n), friction_scale=np.full(n, friction_scale))
     world.reset(np.arange(n), seed + np.arange(n), rough)
     start = world.state().of("target")
     _go(world, start, 1.0, 70)

@@ -69,12 +69,13 @@ class SimRobot:
         self._require_connected()
         self._look()
         state = self._world.state()
+        joints, tcp_pos, tcp_quat = self._world.measured()
         return Observation(
             t_ns=self._clock.now_ns(),
-            joint_pos=state.joint_pos[0],
+            joint_pos=joints[0],
             joint_vel=state.joint_vel[0],
-            tcp_pos_in_base=state.tcp_pos_in_base[0],
-            tcp_quat_xyzw_in_base=state.tcp_quat_xyzw_in_base[0],
+            tcp_pos_in_base=tcp_pos[0],
+            tcp_quat_xyzw_in_base=tcp_quat[0],
             gripper_opening=float(state.gripper_opening[0]),
             gripper_command=float(state.gripper_command[0]),
             images=self._images,

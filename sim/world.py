@@ -51,6 +51,7 @@ class BatchWorld:
         self._physics = [self._fields[name] for name in _STATE]
         self._domain = DomainFields(self._batch, self._cell)
         self._latency = np.zeros(n, dtype=np.int64)
+        self._offset = np.zeros((n, 7))
         self._controller = Controller.blank(n)
         self._courses = Courses(task.info, n)
         self._names = tuple(o.name for o in task.info.objects)
@@ -91,9 +92,10 @@ class BatchWorld:
         self._memory.table[ids] = domain.table_height_m
         for i, seed in zip(ids, np.asarray(seeds, dtype=np.int64), strict=True):
             self._start(int(i), np.random.default_rng(int(seed)))
-        joints = self._fields["qpos"][ids, :7]
+        joints = self._fields["qpos"][ids, :7] - self._offset[ids]
         self._controller.start(ids, joints, *forward(joints))
         self._fields["ctrl"][ids] = self._controller.pending[ids, -1]
+        self._fields["ctrl"][ids, :7] += self._offset[ids]
         self._finish()
 
     def step(self, actions: Floats) -> None:
@@ -112,10 +114,9 @@ class BatchWorld:
         facts = self._now()
         self._disturb_all(facts, actions)
         actions[self._forced, 6] = 1.0
-        state = facts.state
-        targets = self._controller.servo_targets(
-            actions, state.tcp_pos_in_base, state.tcp_quat_xyzw_in_base, self._latency
-        )
+        _, tcp_pos, tcp_quat = self.measured()
+        targets = self._controller.servo_targets(actions, tcp_pos, tcp_quat, self._latency)
+        targets[:, :, :7] += self._offset[:, None]
         self._run(targets)
         self._finish()
 
@@ -140,6 +141,7 @@ class BatchWorld:
         if first[0] == 0:
             self._disturb_all(self._now(), self._controller.follow(targets[:, -1]))
         targets[self._forced, :, 7] = STROKE_M
+        targets[:, :, :7] += self._offset[:, None]
         self._drive(targets, int(first[0]), int(first[0]) + targets.shape[1])
 
     def field(self, name: str) -> Floats:
@@ -148,12 +150,22 @@ class BatchWorld:
 
     def hold(self, ids: Ints) -> None:
         """Makes worlds `ids` hold the pose they have now; pending commands are dropped, the gripper stays."""
-        state = self._now().state
-        self._controller.hold(ids, state.joint_pos, state.tcp_pos_in_base, state.tcp_quat_xyzw_in_base)
+        self._controller.hold(ids, *self.measured())
 
     def state(self) -> WorldState:
         """Returns the ground truth of all worlds; its arrays are read-only."""
         return self._now().state
+
+    def measured(self) -> tuple[Floats, Floats, Floats]:
+        """Returns what encoders say: joints (N, 7) [rad], tool position (N, 3) [m], orientation (N, 4) xyzw, in base.
+
+        They are the truth of `state` but for the domain's `joint_offset_rad`.
+        """
+        state = self._now().state
+        if not self._offset.any():
+            return state.joint_pos, state.tcp_pos_in_base, state.tcp_quat_xyzw_in_base
+        joints = state.joint_pos - self._offset
+        return joints, *forward(joints)
 
     def instruction(self, i: int) -> str:
         """Returns what the policy in world `i` is told."""
@@ -233,6 +245,7 @@ class BatchWorld:
     def _apply(self, ids: Ints, domain: DomainParams) -> None:
         self._domain.apply(ids, domain)
         self._latency[ids] = latency_steps(domain.action_latency_s)
+        self._offset[ids] = domain.joint_offset_rad
 
     def _start(self, i: int, rng: np.random.Generator) -> None:
         scene = self._task.scene(rng, self._wording)

@@ -1,6 +1,7 @@
 """What every `World` promises."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,12 +99,15 @@ def test_a_restored_world_goes_on_bit_for_bit(build: Build) -> None:
 
 def test_a_restored_world_goes_on_bit_for_bit_in_its_domain(build: Build) -> None:
     one = np.ones(2)
-    domain = DomainParams(
+    domain = replace(
+        DomainParams.nominal(2),
         friction_scale=0.8 * one,
         mass_scale=1.3 * one,
         gain_scale=0.9 * one,
         action_latency_s=0.06 * one,
         table_height_m=0.004 * one,
+        gripper_friction_scale=0.9 * one,
+        joint_offset_rad=np.full((2, 7), 0.005),
     )
     world, other = build(2), build(2)
     world.reset(np.arange(2), np.arange(2), domain)

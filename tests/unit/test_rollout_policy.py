@@ -1,6 +1,7 @@
 """Many worlds driven by one blocking policy."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -130,11 +131,7 @@ def test_injections_strike_in_the_worlds_they_are_meant_for(world, cameras):
 
 def test_every_episode_gets_its_own_domain(world, cameras):
     heights = np.array([0.0, 0.004, 0.0, 0.004])
-    nominal = DomainParams.nominal(4)
-    domain = DomainParams(
-        friction_scale=nominal.friction_scale, mass_scale=nominal.mass_scale, gain_scale=nominal.gain_scale,
-        action_latency_s=nominal.action_latency_s, table_height_m=heights,
-    )  # fmt: skip
+    domain = replace(DomainParams.nominal(4), table_height_m=heights)
     plates = {}
 
     def note(tick):
