@@ -48,9 +48,7 @@ class MissedGrasp:
         pos = facts.state.object_pos_in_base[blow.i]
         heading = blow.rng.uniform(0.0, 2 * np.pi) + np.arange(16) * np.pi / 8
         spots = pos[target, :2] + blow.strength * np.stack([np.cos(heading), np.sin(heading)], axis=1)
-        free = _inside(spots) & _clear(
-            spots, pos, {_role(facts, blow.i, "distractor"): 0.10, _role(facts, blow.i, "goal"): 0.15}
-        )
+        free = _inside(spots) & _clear(spots, pos, _keep(facts, blow.i, {"distractor": 0.10, "goal": 0.15}))
         return Disturbance(place={target: np.append(spots[free][0], pos[target, 2])}) if free.any() else None
 
 
@@ -131,6 +129,9 @@ class Collision:
     """Where the block stands between hand (0) and plate (1)."""
     default: float = 0.5
     half_height_m: float = 0.10
+    """Of the block [m]."""
+    goal_half_height_m: float = 0.006
+    """Of the goal, which stands on the same table [m]."""
 
     def due(self, cue: Cue) -> Bools:
         """Returns where the target is carried, shape (N,)."""
@@ -138,18 +139,18 @@ class Collision:
 
     def strike(self, facts: Facts, blow: Blow) -> Disturbance | None:
         """Stands the block across the straight way, as near to `strength` of it as there is room."""
-        block, goal, distractor = (_role(facts, blow.i, r) for r in ("obstacle", "goal", "distractor"))
+        block, goal = _role(facts, blow.i, "obstacle"), _role(facts, blow.i, "goal")
         pos, hand = facts.state.object_pos_in_base[blow.i], facts.state.tcp_pos_in_base[blow.i]
         way = pos[goal, :2] - hand[:2]
         length = float(np.linalg.norm(way))
         shares = np.linspace(0.0, 1.0, 41)
         spots = hand[:2] + shares[:, None] * way
         room = (shares * length > HAND_HALF_M + 0.02) & ((1 - shares) * length > 0.11)
-        free = room & _clear(spots, pos, {distractor: 0.10})
+        free = room & _clear(spots, pos, _keep(facts, blow.i, {"distractor": 0.10}))
         if not free.any():
             return None
         best = np.flatnonzero(free)[np.argmin(np.abs(shares[free] - blow.strength))]
-        centre = np.append(spots[best], pos[goal, 2] - 0.006 + self.half_height_m)
+        centre = np.append(spots[best], pos[goal, 2] - self.goal_half_height_m + self.half_height_m)
         return Disturbance(place={block: centre}, yaw={block: float(np.arctan2(way[1], way[0]))})
 
 
@@ -191,4 +192,9 @@ def _inside(spots: Floats) -> Bools:
 def _clear(spots: Floats, pos: Floats, keep_m: dict[int, float]) -> Bools:
     """Returns which spots (M, 2) keep the given distances [m] from the objects at `pos` (O, 3)."""
     clear = [np.linalg.norm(spots - pos[o, :2], axis=1) > d for o, d in keep_m.items()]
-    return np.asarray(np.logical_and.reduce(clear))
+    return np.asarray(np.logical_and.reduce([np.ones(len(spots), dtype=bool), *clear]))
+
+
+def _keep(facts: Facts, i: int, by_role_m: dict[str, float]) -> dict[int, float]:
+    """Returns distances to keep [m] by object index, of those roles that somebody has."""
+    return {index: m for role, m in by_role_m.items() if (index := _role(facts, i, role)) >= 0}
