@@ -1,80 +1,23 @@
-"""The reward library "regrasp@1": names, versions and parameter schemas of all terms.
+"""The reward library "regrasp@2": every term with its parameters, their ranges, and what is known of its shape.
 
-`compile` validates masks and parameters against it, `reward` calls its functions.
+`compile` validates masks and parameters against it, `reward` calls its functions, `docs/reward_terms.md` is written
+from it. What a term and its parameters are: `residual.term`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from types import MappingProxyType
-from typing import Literal
 
-from core.arrays import Floats
 from core.errors import ConfigError, unknown_name
-from core.scene import ROLES
-from residual import penalties, terms
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Number:
-    """A numeric parameter; its name ends in its unit."""
-
-    name: str
-    default: float
-    low: float
-    high: float
-
-    def check(self, term: str, value: float | str) -> float:
-        """Returns `value` as a float inside the range, or raises `ConfigError`."""
-        if isinstance(value, str | bool) or not isfinite(value) or not self.low <= value <= self.high:
-            raise ConfigError(
-                f"parameter {self.name} of reward term {term!r} is {value!r}; "
-                f"give a finite number in [{self.low:g}, {self.high:g}], for example {self.default:g}"
-            )
-        return float(value)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Role:
-    """A parameter that names a role of the scene."""
-
-    name: str
-    default: str
-
-    def check(self, term: str, value: float | str) -> str:
-        """Returns `value` as a role, or raises `ConfigError` naming the nearest role."""
-        if not isinstance(value, str):
-            raise ConfigError(f"parameter {self.name} of reward term {term!r} is {value!r}; give one of {ROLES}")
-        if value not in ROLES:
-            raise unknown_name(f"role for {self.name} of reward term {term!r}", value, ROLES)
-        return value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Term:
-    """One entry of the library."""
-
-    name: str
-    function: Callable[..., Floats]
-    """value: (state: WorldState, **parameters); penalty: (step: Transition, **parameters); both give (N,)."""
-    kind: Literal["value", "penalty"]
-    """A value lies in [0, 1] and depends on the state alone; a penalty lies in [-1, 0]."""
-    parameters: tuple[Number | Role, ...] = ()
-
-    def bind(self, params: Mapping[str, float | str]) -> dict[str, float | str]:
-        """Returns every parameter, checked, defaults filled in.
-
-        Args:
-            params: By name; a missing one takes its default.
-
-        Raises:
-            ConfigError: Unknown parameter, or one outside its range.
-        """
-        names = [p.name for p in self.parameters]
-        for name in params:
-            if name not in names:
-                raise unknown_name(f"parameter of reward term {self.name!r}", name, names)
-        return {p.name: p.check(self.name, params.get(p.name, p.default)) for p in self.parameters}
+from residual import penalties as pen
+from residual import penalties_motion as motion
+from residual import terms_motion as feel
+from residual import terms_orientation as turn
+from residual import terms_placement as place
+from residual import terms_position as tool
+from residual import terms_state as holds
+from residual.term import Number, Role, Term
+from residual.terms import GRIP_GAP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,53 +45,284 @@ class Library:
             raise ConfigError(f"reward library {library!r} is not known here; this version has {self.id!r}: recompile")
 
 
-def _value(function: Callable[..., Floats], *parameters: Number | Role) -> Term:
-    return Term(name=function.__name__, function=function, kind="value", parameters=parameters)
-
-
-def _penalty(function: Callable[..., Floats], *parameters: Number | Role) -> Term:
-    return Term(name=function.__name__, function=function, kind="penalty", parameters=parameters)
-
-
 def _number(name: str, default: float, low: float, high: float) -> Number:
     return Number(name=name, default=default, low=low, high=high)
 
 
 _TARGET = Role(name="role", default="target")
 _GOAL = Role(name="goal", default="goal")
+_VANISHING = Role(name="role", default="goal")
 _DISTRACTOR = Role(name="role", default="distractor")
 _OBSTACLE = Role(name="role", default="obstacle")
 _NEAR = _number("near_m", 0.03, 0.005, 0.1)
+_SLIDE = (
+    _TARGET, _GOAL, _number("heading_rad", 3.14, -3.15, 3.15), _number("closed_m", 0.0, -0.5, 0.5),
+    _number("travel_m", 0.1, 0.01, 0.4),
+)  # fmt: skip
+
 
 _TERMS = (
-    _value(terms.always),
-    _value(terms.approach, _TARGET, _number("height_m", 0.0, 0.0, 0.3), _number("scale_m", 0.12, 0.01, 1.0)),
-    _value(terms.align, _TARGET, _number("scale_m", 0.03, 0.005, 0.5)),
-    _value(terms.near, _TARGET, _number("radius_m", 0.02, 0.005, 0.2)),
-    _value(terms.grasp_open, _TARGET, _NEAR),
-    _value(terms.grasp_close, _TARGET, _NEAR),
-    _value(terms.held, _TARGET, _NEAR),
-    _value(terms.lift, _TARGET, _number("rest_m", 0.03, 0.0, 0.2), _number("height_m", 0.08, 0.01, 0.4)),
-    _value(terms.transport, _TARGET, _GOAL, _number("scale_m", 0.12, 0.01, 1.0)),
-    _value(terms.over_goal, _TARGET, _GOAL, _number("radius_m", 0.045, 0.005, 0.2)),
-    _value(terms.lower, _TARGET, _GOAL, _number("height_m", 0.15, 0.02, 0.5)),
-    _value(terms.on_goal, _TARGET, _GOAL, _number("radius_m", 0.066, 0.01, 0.3), _number("height_m", 0.05, 0.005, 0.3)),
-    _value(terms.released, _TARGET, _NEAR),
-    _value(terms.retreat, _TARGET, _number("distance_m", 0.08, 0.03, 0.4)),
-    _value(terms.avoid, _OBSTACLE, _number("margin_m", 0.1, 0.02, 0.4)),
-    _value(terms.clearance, _OBSTACLE, _number("radius_m", 0.1, 0.02, 0.4), _number("height_m", 0.12, 0.02, 0.4)),
-    _value(terms.upright, _number("limit_rad", 1.0, 0.1, 3.14)),
-    _value(terms.still, _number("speed_rad_s", 2.0, 0.1, 6.3)),
-    _penalty(penalties.elapsed),
-    _penalty(penalties.effort),
-    _penalty(penalties.jerkiness),
-    _penalty(penalties.speeding, _number("limit_m_s", 0.5, 0.05, 1.0)),
-    _penalty(penalties.collision_force, _number("limit_n", 30.0, 1.0, 500.0)),
-    _penalty(penalties.off_table, _TARGET),
-    _penalty(penalties.disturbed, _DISTRACTOR, _number("scale_m", 0.01, 0.001, 0.1)),
-    _penalty(penalties.intrusion, _OBSTACLE, _number("margin_m", 0.08, 0.02, 0.4)),
-    _penalty(penalties.tilted, _number("limit_rad", 0.6, 0.1, 3.14)),
-)
+    Term(
+        function=tool.approach, kind="value", category="positional",
+        variable="distance of the tool", unit="m", scale=0.12, monotone="falls with distance",
+        parameters=(_TARGET, _number("height_m", 0, 0, 0.3), _number("scale_m", 0.12, 0.01, 1)),
+    ),
+    Term(
+        function=tool.align, kind="value", category="positional",
+        variable="horizontal distance of the tool", unit="m", scale=0.03, monotone="falls with distance",
+        parameters=(_TARGET, _number("scale_m", 0.03, 0.005, 0.5)),
+    ),
+    Term(
+        function=tool.near, kind="value", category="positional",
+        variable="distance of the tool", unit="m", scale=0.02, monotone="falls with distance",
+        parameters=(_TARGET, _number("radius_m", 0.02, 0.005, 0.2)),
+    ),
+    Term(
+        function=tool.behind, kind="value", category="positional",
+        variable="distance of the tool", unit="m", scale=0.05, monotone="falls with distance",
+        parameters=(
+            _TARGET, _number("heading_rad", 0, -3.15, 3.15), _number("distance_m", 0.04, 0, 0.3),
+            _number("height_m", 0, -0.1, 0.3), _number("scale_m", 0.05, 0.01, 1),
+        ),
+    ),
+    Term(
+        function=tool.retreat, kind="value", category="positional",
+        variable="distance of the tool", unit="m", scale=0.08, monotone="rises with distance",
+        parameters=(_TARGET, _number("distance_m", 0.08, 0.03, 0.4)),
+    ),
+    Term(
+        function=tool.avoid, kind="value", category="positional",
+        variable="distance of the tool", unit="m", scale=0.1, monotone="rises with distance",
+        parameters=(_OBSTACLE, _number("margin_m", 0.1, 0.02, 0.4)),
+    ),
+    Term(
+        function=tool.clearance, kind="value", category="positional",
+        variable="height of the tool", unit="m", scale=0.12, monotone="rises with height",
+        parameters=(_OBSTACLE, _number("radius_m", 0.1, 0.02, 0.4), _number("height_m", 0.12, 0.02, 0.4)),
+    ),
+    Term(
+        function=place.lift, kind="value", category="positional",
+        variable="height of the object", unit="m", scale=0.08, monotone="rises with height",
+        parameters=(_TARGET, _number("rest_m", 0.03, 0, 0.2), _number("height_m", 0.08, 0.01, 0.4)),
+    ),
+    Term(
+        function=place.transport, kind="value", category="positional",
+        variable="horizontal distance of the two", unit="m", scale=0.12, monotone="falls with distance",
+        parameters=(_TARGET, _GOAL, _number("scale_m", 0.12, 0.01, 1)),
+    ),
+    Term(
+        function=place.centred, kind="value", category="positional",
+        variable="horizontal distance of the two", unit="m", scale=0.004, monotone="falls with distance",
+        parameters=(_TARGET, _GOAL, _number("scale_m", 0.004, 0.0005, 0.1)),
+    ),
+    Term(
+        function=place.over_goal, kind="value", category="positional",
+        variable="horizontal distance of the two", unit="m", scale=0.045, monotone="falls with distance",
+        parameters=(_TARGET, _GOAL, _number("radius_m", 0.045, 0.001, 0.2)),
+    ),
+    Term(
+        function=place.lower, kind="value", category="positional",
+        variable="height over the goal", unit="m", scale=0.15, monotone="falls with height",
+        parameters=(_TARGET, _GOAL, _number("height_m", 0.15, 0.02, 0.5)),
+    ),
+    Term(
+        function=place.on_goal, kind="value", category="positional",
+        variable="horizontal distance of the two", unit="m", scale=0.066, monotone="falls with distance",
+        parameters=(_TARGET, _GOAL, _number("radius_m", 0.066, 0.005, 0.3), _number("height_m", 0.05, 0.005, 0.3)),
+    ),
+    Term(
+        function=place.insertion, kind="value", category="positional",
+        variable="depth of the tip below the rim", unit="m", scale=0.03, monotone="rises with depth",
+        parameters=(
+            _TARGET, _GOAL, _number("rim_m", 0.02, -0.2, 0.2), _number("tip_m", 0.03, 0, 0.2),
+            _number("depth_m", 0.03, 0.002, 0.2), _number("radius_m", 0.006, 0.001, 0.1),
+        ),
+    ),
+    Term(
+        function=place.is_inside, kind="value", category="positional",
+        variable="horizontal distance of the two", unit="m", scale=0.05, monotone="falls with distance",
+        parameters=(
+            _TARGET, _GOAL, _number("half_x_m", 0.05, 0.005, 0.3), _number("half_y_m", 0.05, 0.005, 0.3),
+            _number("low_m", -0.05, -0.3, 0.3), _number("high_m", 0.05, -0.3, 0.3),
+        ),
+        ordered=(("low_m", "high_m"),),
+    ),
+    Term(
+        function=place.maintain_distance, kind="value", category="positional",
+        variable="distance of the two", unit="m", scale=0.05, monotone="peaks at distance_m",
+        parameters=(_TARGET, _GOAL, _number("distance_m", 0.1, 0, 0.6), _number("scale_m", 0.05, 0.005, 0.5)),
+    ),
+    Term(
+        function=turn.upright, kind="value", category="orientational",
+        variable="turn of the tool", unit="rad", scale=0.3, monotone="falls with turn",
+        parameters=(_number("limit_rad", 1, 0.1, 3.14),),
+    ),
+    Term(
+        function=turn.maintain_orientation, kind="value", category="orientational",
+        variable="turn of the tool", unit="rad", scale=0.3, monotone="falls with turn",
+        parameters=(_number("yaw_rad", 0, -3.15, 3.15), _number("limit_rad", 1, 0.1, 3.14)),
+    ),
+    Term(
+        function=turn.align_heading, kind="value", category="orientational",
+        variable="difference of the headings", unit="rad", scale=0.3, monotone="falls with difference",
+        parameters=(_TARGET, _number("turn_rad", 0, -1.58, 1.58), _number("limit_rad", 0.8, 0.05, 1.57)),
+    ),
+    Term(
+        function=turn.look_at, kind="value", category="orientational",
+        variable="angle between tool and line of sight", unit="rad", scale=0.3, monotone="falls with angle",
+        parameters=(_TARGET, _number("limit_rad", 0.8, 0.05, 3.14)),
+    ),
+    Term(
+        function=turn.standing, kind="value", category="orientational",
+        variable="tilt of the object", unit="rad", scale=0.2, monotone="falls with tilt",
+        parameters=(_TARGET, _number("limit_rad", 0.5, 0.02, 3.14)),
+    ),
+    Term(
+        function=turn.parallel, kind="value", category="orientational",
+        variable="angle between the axes", unit="rad", scale=0.1, monotone="falls with angle",
+        parameters=(_TARGET, _GOAL, _number("limit_rad", 0.3, 0.02, 1.57)),
+    ),
+    Term(
+        function=feel.still, kind="value", category="kinematic",
+        variable="largest joint speed", unit="rad/s", scale=1, monotone="falls with speed",
+        parameters=(_number("speed_rad_s", 2, 0.1, 6.3),),
+    ),
+    Term(
+        function=holds.always, kind="value", category="state",
+        variable="", unit="1", scale=1, monotone="is constant",
+    ),
+    Term(
+        function=holds.grasp_open, kind="value", category="state",
+        variable="opening, away from the object", unit="1", scale=1, monotone="rises with opening",
+        parameters=(_TARGET, _NEAR),
+    ),
+    Term(
+        function=holds.grasp_close, kind="value", category="state",
+        variable="commanded opening, at the object", unit="1", scale=1, monotone="falls with opening",
+        parameters=(_TARGET, _NEAR),
+    ),
+    Term(
+        function=holds.hand_closed, kind="value", category="state",
+        variable="opening", unit="1", scale=1, monotone="falls with opening",
+    ),
+    Term(
+        function=holds.held, kind="value", category="state",
+        variable="opening, told to close at the object", unit="1", scale=0.06, monotone="rises with opening",
+        parameters=(_TARGET, _NEAR, _number("gap_share", GRIP_GAP, 0.005, 0.5)),
+    ),
+    Term(
+        function=holds.released, kind="value", category="state",
+        variable="opening, at the object", unit="1", scale=1, monotone="rises with opening",
+        parameters=(_TARGET, _NEAR),
+    ),
+    Term(
+        function=holds.is_open, kind="value", category="state",
+        variable="displacement", unit="m", scale=0.1, monotone="rises with displacement",
+        parameters=_SLIDE,
+    ),
+    Term(
+        function=holds.is_closed, kind="value", category="state",
+        variable="displacement", unit="m", scale=0.1, monotone="falls with displacement",
+        parameters=_SLIDE,
+    ),
+    Term(
+        function=holds.gone, kind="value", category="state",
+        variable="height of the object", unit="m", scale=0.1, monotone="falls with height",
+        parameters=(_VANISHING,),
+    ),
+    Term(
+        function=holds.subtasks_done, kind="value", category="state",
+        variable="sub-tasks done", unit="1", scale=1, monotone="rises with sub-tasks",
+        parameters=(_number("wanted_count", 1, 1, 12),),
+    ),
+    Term(
+        function=feel.pressing, kind="value", category="contact",
+        variable="pressing force", unit="N", scale=5, monotone="peaks between low_n and high_n",
+        parameters=(_number("low_n", 2, 0.1, 50), _number("high_n", 10, 0.2, 100)),
+        ordered=(("low_n", "high_n"),),
+    ),
+    Term(
+        function=feel.gentle, kind="value", category="contact",
+        variable="contact force", unit="N", scale=15, monotone="falls with force",
+        parameters=(_number("limit_n", 15, 1, 200),),
+    ),
+    Term(
+        function=motion.elapsed, kind="penalty", category="state",
+        variable="", unit="1", scale=1, monotone="is constant",
+    ),
+    Term(
+        function=motion.effort, kind="penalty", category="kinematic",
+        variable="correction", unit="1", scale=1, monotone="falls with correction",
+    ),
+    Term(
+        function=motion.jerkiness, kind="penalty", category="kinematic",
+        variable="change of the correction", unit="1", scale=1, monotone="falls with change",
+    ),
+    Term(
+        function=motion.speeding, kind="penalty", category="kinematic",
+        variable="tool speed", unit="m/s", scale=0.5, monotone="falls with speed",
+        parameters=(_number("limit_m_s", 0.5, 0.05, 1),),
+    ),
+    Term(
+        function=motion.rushing, kind="penalty", category="kinematic",
+        variable="tool speed, at the object", unit="m/s", scale=0.1, monotone="falls with speed",
+        parameters=(_TARGET, _number("near_m", 0.05, 0.005, 0.2), _number("limit_m_s", 0.1, 0.01, 1)),
+    ),
+    Term(
+        function=motion.limit_acceleration, kind="penalty", category="kinematic",
+        variable="joint acceleration", unit="rad/s^2", scale=10, monotone="falls with acceleration",
+        parameters=(_number("limit_rad_s2", 10, 1, 60),),
+    ),
+    Term(
+        function=motion.joint_margin, kind="penalty", category="kinematic",
+        variable="distance from the nearest joint limit", unit="rad", scale=0.15, monotone="rises with distance",
+        parameters=(_number("margin_rad", 0.15, 0.01, 1),),
+    ),
+    Term(
+        function=motion.outside_workspace, kind="penalty", category="positional",
+        variable="x of the tool", unit="m", scale=0.05, monotone="falls with x",
+        parameters=(
+            _number("near_x_m", 0.25, 0, 0.4), _number("far_x_m", 0.65, 0.45, 0.8),
+            _number("side_y_m", 0.4, 0.1, 0.7), _number("floor_z_m", 0.005, -0.05, 0.1),
+            _number("ceiling_z_m", 0.5, 0.15, 0.9), _number("scale_m", 0.05, 0.005, 0.3),
+        ),
+    ),
+    Term(
+        function=motion.tilted, kind="penalty", category="orientational",
+        variable="turn of the tool", unit="rad", scale=0.6, monotone="falls with turn",
+        parameters=(_number("limit_rad", 0.6, 0.1, 3.14),),
+    ),
+    Term(
+        function=pen.off_table, kind="penalty", category="state",
+        variable="height of the object after the step", unit="m", scale=0.1, monotone="rises with height",
+        parameters=(_TARGET,),
+    ),
+    Term(
+        function=pen.disturbed, kind="penalty", category="state",
+        variable="movement in one step", unit="m", scale=0.01, monotone="falls with movement",
+        parameters=(_DISTRACTOR, _number("scale_m", 0.01, 0.001, 0.1)),
+    ),
+    Term(
+        function=pen.intrusion, kind="penalty", category="positional",
+        variable="distance of the tool", unit="m", scale=0.08, monotone="rises with distance",
+        parameters=(_OBSTACLE, _number("margin_m", 0.08, 0.02, 0.4)),
+    ),
+    Term(
+        function=pen.slipped, kind="penalty", category="contact",
+        variable="movement in the hand in one step", unit="m", scale=0.01, monotone="falls with movement",
+        parameters=(_TARGET, _NEAR, _number("scale_m", 0.01, 0.001, 0.1)),
+    ),
+    Term(
+        function=pen.collision_force, kind="penalty", category="contact",
+        variable="contact force", unit="N", scale=30, monotone="falls with force",
+        parameters=(_number("limit_n", 30, 1, 500),),
+    ),
+    Term(
+        function=pen.overpressed, kind="penalty", category="contact",
+        variable="pressing force", unit="N", scale=10, monotone="falls with force",
+        parameters=(_number("limit_n", 10, 0.5, 100),),
+    ),
+)  # fmt: skip
 
-LIBRARY = Library(name="regrasp", version=1, terms=MappingProxyType({t.name: t for t in _TERMS}))
+LIBRARY = Library(name="regrasp", version=2, terms=MappingProxyType({t.name: t for t in _TERMS}))
 """The library every mask of this release names."""

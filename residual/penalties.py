@@ -1,16 +1,18 @@
-"""Penalties of the reward library: what a step cost, each in [-1, 0], batched over N worlds.
+"""Penalties of the reward library: what a step cost, each in [-1, 0], batched over N worlds, pure.
 
-Every function is pure. Called by `residual.library`, which gives each its parameter schema.
+A penalty about an object follows the one that had the role *before* the step, so that a role that passes to another
+object in the step charges nothing. Nobody in the role, or an object that is not on the table, costs nothing. Penalties
+of motion are in `residual.penalties_motion`. Called by `residual.library`, which gives each its parameters.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core.arrays import Floats
+from core.arrays import Bools, Floats
 from core.robots import EE_DELTA
 from core.worlds import WorldState
-from residual.terms import PARKED_BELOW_M, position, tilt_rad
+from residual.terms import PARKED_BELOW_M, grips, norm, position, share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,54 +26,20 @@ class Transition:
     prev_action: Floats
     """Residual of the step before, shape (N, A); zeros at the start."""
 
+    @property
+    def tool_speed_m_s(self) -> Floats:
+        """Mean speed of the tool centre point over the step, shape (N,) [m/s]."""
+        return norm(self.state.tcp_pos_in_base - self.prev.tcp_pos_in_base) / EE_DELTA.dt_s
 
-def elapsed(step: Transition) -> Floats:
-    """Returns -1 for every step, dimensionless: time is not free.
-
-    Args:
-        step: N transitions.
-    """
-    return np.full(len(step.action), -1.0)
-
-
-def effort(step: Transition) -> Floats:
-    """Mean square of the correction, in [-1, 0]; falls as the correction grows.
-
-    Args:
-        step: N transitions.
-
-    Source: quadratic control cost of the linear-quadratic regulator, divided by the number of dims.
-    """
-    return np.asarray(-np.mean(np.square(np.clip(step.action, -1.0, 1.0)), axis=1))
-
-
-def jerkiness(step: Transition) -> Floats:
-    """Mean square of the change of the correction over a quarter, in [-1, 0]; falls as it changes faster.
-
-    Args:
-        step: N transitions.
-
-    Source: action-rate cost, common in legged locomotion (Rudin et al. 2022); 4 is the largest square of a change.
-    """
-    change = np.clip(step.action, -1.0, 1.0) - np.clip(step.prev_action, -1.0, 1.0)
-    return np.asarray(-np.mean(np.square(change), axis=1) / 4.0)
-
-
-def speeding(step: Transition, *, limit_m_s: float) -> Floats:
-    """Tool speed above a limit, as a share of the limit, in [-1, 0]; falls with speed.
-
-    Args:
-        step: N transitions.
-        limit_m_s: Speed up to which nothing is charged [m/s]; at twice this the charge is full.
-
-    Source: Reflective Self-Adaptation, component control_velocity(v).
-    """
-    moved = np.linalg.norm(step.state.tcp_pos_in_base - step.prev.tcp_pos_in_base, axis=1)
-    return np.asarray(-np.clip(moved / EE_DELTA.dt_s / limit_m_s - 1.0, 0.0, 1.0))
+    def later(self, role: str) -> Floats:
+        """Returns where the object that had `role` before the step is after it, (N, 3) [m], infinite if absent."""
+        return position(replace(self.state, roles=self.prev.roles), role)
 
 
 def collision_force(step: Transition, *, limit_n: float) -> Floats:
-    """Largest unwanted contact force as a share of a limit, in [-1, 0]; falls with force.
+    """Charges the largest unwanted contact force as a share of a limit, dimensionless in [-1, 0].
+
+    Formula: -clip(F / limit_n), F = largest contact force of the arm and hand but for the grasped object
 
     Args:
         step: N transitions.
@@ -79,11 +47,49 @@ def collision_force(step: Transition, *, limit_n: float) -> Floats:
 
     Source: ours.
     """
-    return -np.clip(step.state.contact_force_n / limit_n, 0.0, 1.0)
+    return -share(step.state.contact_force_n, limit_n)
+
+
+def overpressed(step: Transition, *, limit_n: float) -> Floats:
+    """Charges the force of the task's two pressed objects above a limit as a share of it, dimensionless in [-1, 0].
+
+    Formula: -clip((F - limit_n) / limit_n), F = pressing force
+
+    Args:
+        step: N transitions.
+        limit_n: Force up to which nothing is charged; at twice this the charge is full [N].
+
+    Source: ours; the upper side of the band of `pressing`.
+    """
+    return -share(step.state.pressed_n - limit_n, limit_n)
+
+
+def slipped(step: Transition, *, role: str, near_m: float, scale_m: float) -> Floats:
+    """Charges how far a held object moved in the hand in this step, dimensionless in [-1, 0].
+
+    Nothing is charged once the hand is told to open.
+
+    Formula: -clip(m / scale_m) while held, m = |change of (role - tool)|
+
+    Args:
+        step: N transitions.
+        role: Who is held.
+        near_m: Largest distance from the tool centre point to its centre at which it is held [m].
+        scale_m: Movement in one step at which the charge is full [m].
+
+    Source: ours.
+    """
+    here, there = position(step.prev, role), step.later(role)
+    counted = grips(step.prev, here, near_m) & (step.state.gripper_command < 0.5) & np.isfinite(there[:, 2])
+    inside = np.where(counted[:, None], here, 0.0) - step.prev.tcp_pos_in_base
+    after = np.where(counted[:, None], there, 0.0) - step.state.tcp_pos_in_base
+    return np.where(counted, -share(norm(after - inside), scale_m), 0.0)
 
 
 def off_table(step: Transition, *, role: str) -> Floats:
-    """-1 in the step in which an object falls from the table, else 0.
+    """Charges -1 in the step in which an object falls from the table, else 0, dimensionless in [-1, 0].
+
+    Formula: -1 if role_z fell below -0.03 m in this step else 0
 
     Args:
         step: N transitions.
@@ -91,11 +97,14 @@ def off_table(step: Transition, *, role: str) -> Floats:
 
     Source: ours; an object has fallen when its centre drops below the table top by its own size.
     """
-    return -(fallen(step.state, role) & ~fallen(step.prev, role)).astype(np.float64)
+    after = replace(step.state, roles=step.prev.roles)
+    return -(fallen(after, role) & ~fallen(step.prev, role)).astype(np.float64)
 
 
 def disturbed(step: Transition, *, role: str, scale_m: float) -> Floats:
-    """How far an object that should stay was moved in this step, in [-1, 0]; falls with the distance.
+    """Charges how far an object that should stay was moved in this step, dimensionless in [-1, 0].
+
+    Formula: -clip(m / scale_m), m = |role after - role before|
 
     Args:
         step: N transitions.
@@ -104,12 +113,16 @@ def disturbed(step: Transition, *, role: str, scale_m: float) -> Floats:
 
     Source: ours.
     """
-    moved = np.linalg.norm(step.state.of(role) - step.prev.of(role), axis=1)
-    return np.asarray(-np.clip(np.nan_to_num(moved) / scale_m, 0.0, 1.0))
+    here, there = position(step.prev, role), step.later(role)
+    known = np.isfinite(here[:, 2]) & np.isfinite(there[:, 2])
+    moved = np.where(known[:, None], there, 0.0) - np.where(known[:, None], here, 0.0)
+    return -share(norm(moved), scale_m)
 
 
 def intrusion(step: Transition, *, role: str, margin_m: float) -> Floats:
-    """How deep the tool is inside the margin of what must not be touched, in [-1, 0]; falls with depth.
+    """Charges how deep the tool is inside the margin of what must not be touched, dimensionless in [-1, 0].
+
+    Formula: clip(d / margin_m) - 1, d = |tool - role|
 
     Args:
         step: N transitions.
@@ -118,22 +131,9 @@ def intrusion(step: Transition, *, role: str, margin_m: float) -> Floats:
 
     Source: Reflective Self-Adaptation, component avoid(obstacle, margin), as a cost.
     """
-    distance = np.linalg.norm(position(step.state, role) - step.state.tcp_pos_in_base, axis=1)
-    return np.asarray(np.clip(distance / margin_m, 0.0, 1.0) - 1.0)
+    return share(norm(position(step.state, role) - step.state.tcp_pos_in_base), margin_m) - 1.0
 
 
-def tilted(step: Transition, *, limit_rad: float) -> Floats:
-    """Square of the tool's tilt as a share of a limit, in [-1, 0]; falls with tilt.
-
-    Args:
-        step: N transitions.
-        limit_rad: Turn away from straight down at which the charge is full [rad].
-
-    Source: quadratic orientation cost.
-    """
-    return -np.square(np.clip(tilt_rad(step.state) / limit_rad, 0.0, 1.0))
-
-
-def fallen(state: WorldState, role: str) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def fallen(state: WorldState, role: str) -> Bools:
     """Returns whether the object in `role` fell from the table, shape (N,); a parked one counts as fallen."""
     return np.asarray(state.of(role)[:, 2] < PARKED_BELOW_M * 0.3, dtype=bool)
