@@ -8,7 +8,8 @@ of 256 when the plate moves), and the scripted expert, taking over a random 0 to
 (seeds 9000 to 9255; tests/unit/test_sim_failures.py keeps 95 % on 100 other seeds).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,6 +38,8 @@ class MissedGrasp:
     unit: str = "m"
     """How far it slips."""
     default: float = 0.07
+    keep_m: Mapping[str, float] = field(default_factory=dict)
+    """Least distance from where it comes to rest to the centres of other objects, by name [m]."""
 
     def due(self, cue: Cue) -> Bools:
         """Returns where the hand closes on the target, shape (N,)."""
@@ -48,7 +51,9 @@ class MissedGrasp:
         pos = facts.state.object_pos_in_base[blow.i]
         heading = blow.rng.uniform(0.0, 2 * np.pi) + np.arange(16) * np.pi / 8
         spots = pos[target, :2] + blow.strength * np.stack([np.cos(heading), np.sin(heading)], axis=1)
-        free = _inside(spots) & _clear(spots, pos, _keep(facts, blow.i, {"distractor": 0.10, "goal": 0.15}))
+        free = _inside(spots) & _clear(
+            spots, pos, _keep(facts, blow.i, {"distractor": 0.10, "goal": 0.15}, self.keep_m)
+        )
         return Disturbance(place={target: np.append(spots[free][0], pos[target, 2])}) if free.any() else None
 
 
@@ -132,6 +137,10 @@ class Collision:
     """Of the block [m]."""
     goal_half_height_m: float = 0.006
     """Of the goal, which stands on the same table [m]."""
+    keep_m: Mapping[str, float] = field(default_factory=dict)
+    """Least distance from the block's centre to the centres of other objects, by name [m]."""
+    distractor_m: float = 0.10
+    """Least distance from the block's centre to the distractor's [m]."""
 
     def due(self, cue: Cue) -> Bools:
         """Returns where the target is carried, shape (N,)."""
@@ -146,7 +155,7 @@ class Collision:
         shares = np.linspace(0.0, 1.0, 41)
         spots = hand[:2] + shares[:, None] * way
         room = (shares * length > HAND_HALF_M + 0.02) & ((1 - shares) * length > 0.11)
-        free = room & _clear(spots, pos, _keep(facts, blow.i, {"distractor": 0.10}))
+        free = room & _clear(spots, pos, _keep(facts, blow.i, {"distractor": self.distractor_m}, self.keep_m))
         if not free.any():
             return None
         best = np.flatnonzero(free)[np.argmin(np.abs(shares[free] - blow.strength))]
@@ -195,6 +204,7 @@ def _clear(spots: Floats, pos: Floats, keep_m: dict[int, float]) -> Bools:
     return np.asarray(np.logical_and.reduce([np.ones(len(spots), dtype=bool), *clear]))
 
 
-def _keep(facts: Facts, i: int, by_role_m: dict[str, float]) -> dict[int, float]:
-    """Returns distances to keep [m] by object index, of those roles that somebody has."""
-    return {index: m for role, m in by_role_m.items() if (index := _role(facts, i, role)) >= 0}
+def _keep(facts: Facts, i: int, by_role_m: dict[str, float], by_name_m: Mapping[str, float]) -> dict[int, float]:
+    """Returns distances to keep [m] by object index: from named objects, and from those roles that somebody has."""
+    named = {facts.state.object_names.index(name): m for name, m in by_name_m.items()}
+    return named | {index: m for role, m in by_role_m.items() if (index := _role(facts, i, role)) >= 0}
