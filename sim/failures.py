@@ -18,13 +18,14 @@ from core.failures import FailureMode
 from core.scene import ROLES
 from core.tasks import TaskInfo
 from sim.task import Blow, Cue, Disturbance, Facts, Injector
+from sim.tasks.hand import long_side
 
 CLOSING = 0.5
 """A commanded opening below this closes the hand."""
 NEAR_M = 0.03
 """The hand is at an object when its tool centre point is this close [m]."""
 LIFT_M = 0.07
-"""Height of the target's centre above the plate's centre that counts as lifted [m]."""
+"""Height of the target's centre above the goal's centre that counts as lifted [m]."""
 TABLE_LOW_M, TABLE_HIGH_M = np.array([0.27, -0.34]), np.array([0.62, 0.34])
 """What the arm reaches comfortably, x and y [m]."""
 HAND_HALF_M = 0.075
@@ -59,7 +60,7 @@ class MissedGrasp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drop:
-    """On the way to the plate the hand opens by itself and the target flies off sideways."""
+    """On the way to the goal the hand opens by itself and the target flies off sideways."""
 
     unit: str = "m/s"
     """Horizontal speed of the target as it leaves the hand."""
@@ -68,7 +69,7 @@ class Drop:
     """Control steps for which the hand stays open."""
 
     def due(self, cue: Cue) -> Bools:
-        """Returns where the target is carried and not yet over the plate, shape (N,)."""
+        """Returns where the target is carried and not yet over the goal, shape (N,)."""
         gap = np.linalg.norm((cue.facts.state.of("target") - cue.facts.state.of("goal"))[:, :2], axis=1)
         return np.asarray(_carried(cue.facts) & (gap > 0.12))
 
@@ -83,34 +84,38 @@ class Drop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetMoved:
-    """While the target is carried, the plate is taken to a part of the table where it never was before."""
+    """While the target is carried, the goal is taken to a part of the table where it never was before."""
 
     plate_low: Floats
-    """Near, right corner of the zone where plates start, x and y [m]."""
+    """Near, right corner of the zone where goals start, x and y [m]."""
     unit: str = "m"
-    """How far beyond the near (low y) edge of the plates' zone it ends up."""
+    """How far beyond the near (low y) edge of the goals' zone it ends up."""
     default: float = 0.25
+    x_low_m: float = 0.32
+    x_high_m: float = 0.58
+    keep_m: Mapping[str, float] = field(default_factory=dict)
+    """Least distance from where it ends up to the centres of other objects, by name [m]."""
 
     def due(self, cue: Cue) -> Bools:
         """Returns where the target is carried, shape (N,)."""
         return _carried(cue.facts)
 
     def strike(self, facts: Facts, blow: Blow) -> Disturbance | None:
-        """Moves the plate to y = the zone's lower edge minus `strength` [m], clear of the other fruit."""
-        goal, distractor = _role(facts, blow.i, "goal"), _role(facts, blow.i, "distractor")
+        """Moves the goal to y = the zone's lower edge minus `strength` [m], clear of other things."""
+        goal = _role(facts, blow.i, "goal")
         pos = facts.state.object_pos_in_base[blow.i]
-        x = blow.rng.permutation(np.linspace(0.32, 0.58, 14))
+        x = blow.rng.permutation(np.linspace(self.x_low_m, self.x_high_m, 14))
         spots = np.stack([x, np.full_like(x, self.plate_low[1] - blow.strength)], axis=1)
-        free = _clear(spots, pos, {distractor: 0.14})
+        free = _clear(spots, pos, _keep(facts, blow.i, {"distractor": 0.14}, self.keep_m))
         return Disturbance(place={goal: np.append(spots[free][0], pos[goal, 2])}) if free.any() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrongObject:
-    """As the fingers close on the target, somebody swaps the two fruits: the hand closes on the wrong one."""
+    """As the fingers close on the target, somebody swaps it with the distractor: the hand closes on the wrong one."""
 
     unit: str = "share of the way"
-    """How far the target is moved towards where the other fruit was; 1 swaps them exactly."""
+    """How far the target is moved towards where the other one was; 1 swaps them exactly."""
     default: float = 1.0
 
     def due(self, cue: Cue) -> Bools:
@@ -118,20 +123,24 @@ class WrongObject:
         return _closing_on_target(cue)
 
     def strike(self, facts: Facts, blow: Blow) -> Disturbance | None:
-        """Puts the other fruit into the hand and the target `strength` of the way to where that one was."""
+        """Puts the other one into the hand and the target `strength` of the way to where that one was."""
         target, other = _role(facts, blow.i, "target"), _role(facts, blow.i, "distractor")
         pos = facts.state.object_pos_in_base[blow.i]
         to = pos[target] + blow.strength * (pos[other] - pos[target])
         rise = np.array([0.0, 0.0, pos[other, 2] - pos[target, 2]])
-        return Disturbance(place={target: np.append(to[:2], pos[target, 2]), other: pos[target] + rise})
+        yaw = long_side(facts.state.object_quat_xyzw_in_base[blow.i])
+        return Disturbance(
+            place={target: np.append(to[:2], pos[target, 2]), other: pos[target] + rise},
+            yaw={target: float(yaw[other]), other: float(yaw[target])},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collision:
-    """While the target is carried, a block is set across the way from hand to plate."""
+    """While the target is carried, a block is set across the way from hand to goal."""
 
     unit: str = "share of the way"
-    """Where the block stands between hand (0) and plate (1)."""
+    """Where the block stands between hand (0) and goal (1)."""
     default: float = 0.5
     half_height_m: float = 0.10
     """Of the block [m]."""
@@ -141,6 +150,8 @@ class Collision:
     """Least distance from the block's centre to the centres of other objects, by name [m]."""
     distractor_m: float = 0.10
     """Least distance from the block's centre to the distractor's [m]."""
+    goal_m: float = 0.11
+    """Least distance from the block's centre to the goal's [m]."""
 
     def due(self, cue: Cue) -> Bools:
         """Returns where the target is carried, shape (N,)."""
@@ -154,7 +165,7 @@ class Collision:
         length = float(np.linalg.norm(way))
         shares = np.linspace(0.0, 1.0, 41)
         spots = hand[:2] + shares[:, None] * way
-        room = (shares * length > HAND_HALF_M + 0.02) & ((1 - shares) * length > 0.11)
+        room = (shares * length > HAND_HALF_M + 0.02) & ((1 - shares) * length > self.goal_m)
         free = room & _clear(spots, pos, _keep(facts, blow.i, {"distractor": self.distractor_m}, self.keep_m))
         if not free.any():
             return None
@@ -205,6 +216,7 @@ def _clear(spots: Floats, pos: Floats, keep_m: dict[int, float]) -> Bools:
 
 
 def _keep(facts: Facts, i: int, by_role_m: dict[str, float], by_name_m: Mapping[str, float]) -> dict[int, float]:
-    """Returns distances to keep [m] by object index: from named objects, and from those roles that somebody has."""
-    named = {facts.state.object_names.index(name): m for name, m in by_name_m.items()}
+    """Returns distances to keep [m] by object index: from named objects but the target, and from roles that are had."""
+    indices = {facts.state.object_names.index(name): m for name, m in by_name_m.items()}
+    named = {index: m for index, m in indices.items() if index != _role(facts, i, "target")}
     return named | {index: m for role, m in by_role_m.items() if (index := _role(facts, i, role)) >= 0}

@@ -12,7 +12,7 @@ from core.arrays import Bools, Floats
 from core.worlds import WorldState
 from sim.cell import STROKE_M
 from sim.tasks.fruit_on_plate import BLOCK, INFO, ON_PLATE_M, PLATE
-from sim.tasks.hand import HOLD_M, Plan, acted, choose, heading, length, segment_gap, wrap, yaw_of
+from sim.tasks.hand import HOLD_M, Barrier, Plan, acted, choose, cross, heading, length, wrap, yaw_of
 
 GRASP_M = 0.013
 """The hand closes when its centre is this near to the fruit's."""
@@ -20,8 +20,6 @@ BESIDE_M = 0.068
 """Distance of two fruits' centres that lie side by side on the plate."""
 NEIGHBOUR_M = 0.11
 """Something nearer to the fruit than this is in the way of an open finger."""
-SWERVE_M = 0.14
-"""A block nearer than this to the straight way is gone over."""
 FINGERS_M = 0.022
 """A tool lower than this above a surface may have its finger tips on it, where friction keeps the hand from opening."""
 UNSTICK_M = 0.02
@@ -38,10 +36,7 @@ class _View:
     target: Floats
     other: Floats
     plate: Floats
-    block: Floats
-    block_heading: Floats
-    """Direction of the block's thin side, shape (N,) [rad]."""
-    blocked: Bools
+    barrier: Barrier
     radius: Floats
     """Of the target, shape (N,) [m]."""
     other_radius: Floats
@@ -89,17 +84,16 @@ def _view(state: WorldState, rise: float) -> _View:
     radii = np.array([o.size_m[2] for o in INFO.objects])
     quat = state.object_quat_xyzw_in_base[np.arange(len(state.roles)), state.roles[:, 3]]
     plate, block = state.of("goal"), state.of("obstacle")
+    table = plate[:, 2] - PLATE.size_m[2]
     return _View(
         tcp=state.tcp_pos_in_base,
         target=state.of("target"),
         other=state.of("distractor"),
         plate=plate,
-        block=block,
-        block_heading=yaw_of(quat),
-        blocked=block[:, 2] > 0.0,
+        barrier=Barrier(pos=block, heading=yaw_of(quat), half_height_m=BLOCK.size_m[2], table=table),
         radius=radii[state.roles[:, 0]],
         other_radius=radii[state.roles[:, 1]],
-        table=plate[:, 2] - PLATE.size_m[2],
+        table=table,
         yaw=heading(state),
         opening=state.gripper_opening,
         command=state.gripper_command,
@@ -112,7 +106,7 @@ def _fetch(view: _View) -> Plan:
     yaw, crowded = _grasp_yaw(view)
     gap = length(view.tcp - view.target)
     close = gap < np.where(view.command < 0.5, HOLD_M, GRASP_M)
-    pos = _travel(view, view.target, lift=0.10, clear=0.07, over=0.05)
+    pos = cross(view.tcp, view.target, view.barrier, lift=0.10, clear=0.07, over=0.05)
     ready = (view.opening > 0.9) & (~crowded | (np.abs(wrap(yaw - view.yaw)) < 0.2))
     pos[:, 2] = np.where(ready | close, pos[:, 2], np.maximum(pos[:, 2], view.target[:, 2] + 0.07))
     pos = np.where(close[:, None], view.target, pos)
@@ -125,7 +119,7 @@ def _carry(view: _View) -> Plan:
     offset = view.tcp - view.target
     top = view.plate[:, 2] + PLATE.size_m[2] + view.radius
     goal = np.concatenate([spot, top[:, None] + 0.003], axis=1) + offset
-    pos = _travel(view, goal, lift=0.12, clear=0.07, over=0.075)
+    pos = cross(view.tcp, goal, view.barrier, lift=0.12, clear=0.07, over=0.075)
     down = (length(view.target[:, :2] - spot) < 0.02) & (view.target[:, 2] < top + 0.008)
     return Plan(pos=pos, yaw=yaw, grip=np.where(down, 1.0, 0.0))
 
@@ -134,12 +128,12 @@ def _rid(view: _View) -> Plan:
     """The wrong fruit down on a free spot of the table."""
     spots = np.concatenate([np.broadcast_to(_SPOTS, (len(view.tcp), *_SPOTS.shape)), view.other[:, None, :2]], axis=1)
     cost = length(spots - view.other[:, None, :2])
-    for thing, keep in ((view.target, 0.14), (view.plate, 0.17), (view.block, 0.16)):
+    for thing, keep in ((view.target, 0.14), (view.plate, 0.17), (view.barrier.pos, 0.16)):
         cost = cost + 10.0 * (length(spots - thing[:, None, :2]) < keep)
     spot = spots[np.arange(len(spots)), np.argmin(cost, axis=1)]
     low = view.table + view.other_radius
     goal = np.concatenate([spot, low[:, None] + 0.003], axis=1) + (view.tcp - view.other)
-    pos = _travel(view, goal, lift=0.10, clear=0.07, over=0.075)
+    pos = cross(view.tcp, goal, view.barrier, lift=0.10, clear=0.07, over=0.075)
     down = (view.other[:, 2] < low + 0.008) & (length(view.other[:, :2] - spot) < 0.02)
     letting_go = _letting_go(view)
     pos = np.where((letting_go | down)[:, None], _unstuck(view, view.table), pos)
@@ -176,37 +170,6 @@ def _on_plate(view: _View) -> Bools:
     return np.asarray(inside & (np.abs(height) < 0.008) & ~held_elsewhere)
 
 
-def _travel(view: _View, goal: Floats, *, lift: float, clear: float, over: float) -> Floats:
-    """Returns the next way point to `goal` (N, 3): up, across, down through a funnel.
-
-    Args:
-        view: The state.
-        goal: Where to, shape (N, 3) [m].
-        lift: Height above the goal, or above the table, at which to cross [m].
-        clear: Height above the table from which crossing is safe [m].
-        over: Height above the block from which crossing it is safe [m].
-    """
-    across = goal[:, :2] - view.tcp[:, :2]
-    gap = length(across)
-    swerve = view.blocked & (segment_gap(view.tcp[:, :2], goal[:, :2], view.block[:, :2]) < SWERVE_M) & (gap > 0.012)
-    top = view.block[:, 2] + BLOCK.size_m[2]
-    cruise = np.where(swerve, top + over + 0.015, np.maximum(goal[:, 2], view.table) + lift)
-    safe = np.where(swerve, top + over - 0.01, view.table + clear + 0.02)
-    slope = np.where(swerve, 15.0, 3.0)
-    height = np.minimum(cruise, goal[:, 2] + slope * np.maximum(0.0, gap - 0.012))
-    share = np.clip(1.0 - (np.minimum(height, safe) - view.tcp[:, 2]) / 0.03, 0.0, 1.0)
-    low = swerve & (view.tcp[:, 2] < top + 0.01)
-    flat = view.tcp[:, :2] + np.where(low[:, None], _away(view), share[:, None] * across)
-    return np.concatenate([flat, height[:, None]], axis=1)
-
-
-def _away(view: _View) -> Floats:
-    """Returns a small step away from the block's face (N, 2) [m] where the hand is close to it, else zero."""
-    normal = np.stack([np.cos(view.block_heading), np.sin(view.block_heading)], axis=1)
-    ahead = ((view.tcp - view.block)[:, :2] * normal).sum(axis=1)
-    return np.asarray(np.where(np.abs(ahead) < 0.10, 0.03 * np.sign(ahead), 0.0)[:, None] * normal)
-
-
 def _place(view: _View) -> tuple[Floats, Floats]:
     """Returns where on the plate (N, 2) [m] and with which heading (N,) [rad]: the middle, or beside a fruit."""
     away = (view.plate - view.other)[:, :2]
@@ -222,7 +185,7 @@ def _grasp_yaw(view: _View) -> tuple[Floats, Bools]:
     """Returns the heading (N,) [rad] that keeps the fingers clear of block and other fruit, and where one is near."""
     to_other = (view.other - view.target)[:, :2]
     beside_other = length(to_other) < NEIGHBOUR_M
-    beside_block = view.blocked & (length((view.block - view.target)[:, :2]) < NEIGHBOUR_M)
-    heading = np.where(beside_block, view.block_heading, np.arctan2(to_other[:, 1], to_other[:, 0]))
+    beside_block = view.barrier.stands & (length((view.barrier.pos - view.target)[:, :2]) < NEIGHBOUR_M)
+    heading = np.where(beside_block, view.barrier.heading, np.arctan2(to_other[:, 1], to_other[:, 0]))
     crowded = beside_other | beside_block
     return np.where(crowded, wrap(heading), 0.0), crowded

@@ -76,6 +76,57 @@ def travel(tcp: Floats, goal: Floats, *, cruise: Floats, safe: Floats, slope: fl
     return np.concatenate([tcp[:, :2] + share[:, None] * across, height[:, None]], axis=1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Barrier:
+    """A block that may stand in the way, in N worlds."""
+
+    pos: Floats
+    """Its centre, shape (N, 3) [m]."""
+    heading: Floats
+    """Direction of its thin side, shape (N,) [rad]."""
+    half_height_m: float
+    table: Floats
+    """Height of the table top, shape (N,) [m]."""
+
+    @property
+    def stands(self) -> Bools:
+        """Whether there is one, shape (N,)."""
+        return np.asarray(self.pos[:, 2] > 0.0)
+
+
+def cross(
+    tcp: Floats, goal: Floats, barrier: Barrier, *, lift: float, clear: float, over: float, swerve: float = 0.14
+) -> Floats:
+    """Returns the next way point to `goal` as `travel` does, over a block where one is in the way, shape (N, 3) [m].
+
+    Args:
+        tcp: Where the tool is, shape (N, 3) [m].
+        goal: Where to, shape (N, 3) [m].
+        barrier: What may be in the way.
+        lift: Height above the goal, or above the table, at which to cross [m].
+        clear: Height above the table from which crossing is safe [m].
+        over: Height above the block from which crossing it is safe [m].
+        swerve: A block nearer than this to the straight way is gone over [m].
+    """
+    across = goal[:, :2] - tcp[:, :2]
+    gap, top = length(across), barrier.pos[:, 2] + barrier.half_height_m
+    blocked = barrier.stands & (segment_gap(tcp[:, :2], goal[:, :2], barrier.pos[:, :2]) < swerve) & (gap > 0.012)
+    cruise = np.where(blocked, top + over + 0.015, np.maximum(goal[:, 2], barrier.table) + lift)
+    safe = np.where(blocked, top + over - 0.01, barrier.table + clear + 0.02)
+    height = np.minimum(cruise, goal[:, 2] + np.where(blocked, 15.0, 3.0) * np.maximum(0.0, gap - 0.012))
+    share = np.clip(1.0 - (np.minimum(height, safe) - tcp[:, 2]) / 0.03, 0.0, 1.0)
+    low = blocked & (tcp[:, 2] < top + 0.01)
+    flat = tcp[:, :2] + np.where(low[:, None], _away(tcp, barrier), share[:, None] * across)
+    return np.concatenate([flat, height[:, None]], axis=1)
+
+
+def _away(tcp: Floats, barrier: Barrier) -> Floats:
+    """Returns a small step away from the block's face (N, 2) [m] where the hand is close to it, else zero."""
+    normal = np.stack([np.cos(barrier.heading), np.sin(barrier.heading)], axis=1)
+    ahead = ((tcp - barrier.pos)[:, :2] * normal).sum(axis=1)
+    return np.asarray(np.where(np.abs(ahead) < 0.10, 0.03 * np.sign(ahead), 0.0)[:, None] * normal)
+
+
 def holds(state: WorldState, pos: Floats, width_m: Floats | float, near_m: float = HOLD_M) -> Bools:
     """Returns whether the hand is closed on something of `width_m` at `pos`, shape (N,).
 
@@ -105,6 +156,16 @@ def turn_to(yaw: Floats, tcp_quat_xyzw: Floats) -> Floats:
 def yaw_of(quat_xyzw: Floats) -> Floats:
     """Returns the heading about z of things that stand upright, shape (N,) [rad]."""
     return np.asarray(2.0 * np.arctan2(quat_xyzw[:, 2], quat_xyzw[:, 3]))
+
+
+def long_side(quat_xyzw: Floats) -> Floats:
+    """Returns the heading of a thing's own x axis, whichever face it lies on, shape (...) [rad].
+
+    Args:
+        quat_xyzw: Its orientation, shape (..., 4).
+    """
+    x, y, z, w = np.moveaxis(quat_xyzw, -1, 0)
+    return np.asarray(np.arctan2(2.0 * (x * y + z * w), 1.0 - 2.0 * (y * y + z * z)))
 
 
 def wrap(angle: Floats) -> Floats:
