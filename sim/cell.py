@@ -133,7 +133,7 @@ _SHELLS: tuple[tuple[tuple[float, ...], float], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slide:
-    """An object that slides along a line in something placed, as a drawer does."""
+    """An object that slides along a line in something placed, as a drawer does, or is part of one that does."""
 
     qpos: int
     """Its position index."""
@@ -397,6 +397,11 @@ def _indexed(model: mujoco.MjModel, objects: tuple[ObjectInfo, ...], pressed: tu
 
 
 def _slide(model: mujoco.MjModel, body: int) -> Slide | None:
+    """Returns how a body slides, by its own joint or by that of the body it is part of."""
+    offset = np.zeros(3)
+    while model.body_jntnum[body] == 0 and model.body_mocapid[body] < 0 and body > 0:
+        offset += model.body_pos[body]
+        body = int(model.body_parentid[body])
     joint, parent = int(model.body_jntadr[body]), int(model.body_parentid[body])
     if joint < 0 or model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_SLIDE:
         return None
@@ -404,7 +409,7 @@ def _slide(model: mujoco.MjModel, body: int) -> Slide | None:
         qpos=int(model.jnt_qposadr[joint]),
         qvel=int(model.jnt_dofadr[joint]),
         parent=int(model.body_mocapid[parent]),
-        offset=np.array(model.body_pos[body]),
+        offset=offset + model.body_pos[body],
         axis=np.array(model.jnt_axis[joint]),
     )
 

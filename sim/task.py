@@ -55,7 +55,7 @@ class Disturbance:
     place: Mapping[int, Floats] = field(default_factory=dict)
     """New centre (3,) [m] by object index; its velocity becomes zero."""
     kick: Mapping[int, Floats] = field(default_factory=dict)
-    """New linear velocity (3,) [m/s] by object index."""
+    """New linear velocity (3,) [m/s] by object index; of a sliding one only what is along its joint."""
     yaw: Mapping[int, float] = field(default_factory=dict)
     """New heading about z by object index, for objects that are also placed [rad]."""
     open_steps: int = 0

@@ -320,11 +320,17 @@ class BatchWorld:
         for o, pos in disturbance.place.items():
             self._place(i, o, pos, disturbance.yaw.get(o, 0.0))
         for o, velocity in disturbance.kick.items():
-            at = self._cell.free_qvel[o]
-            self._fields["qvel"][i, at : at + 3] = velocity
+            self._kick(i, o, velocity)
         self._memory.open_steps[i] = max(self._memory.open_steps[i], disturbance.open_steps)
         if disturbance.spends_event:
             self._memory.event[i] = np.nan
+
+    def _kick(self, i: int, o: int, velocity: Floats) -> None:
+        slide, at = self._cell.slides[o], self._cell.free_qvel[o]
+        if slide is not None:
+            self._fields["qvel"][i, slide.qvel] = velocity @ slide.axis
+        else:
+            self._fields["qvel"][i, at : at + 3] = velocity
 
     def _run(self, targets: Floats) -> None:
         expected = self._fields["time"] + EE_DELTA.dt_s
