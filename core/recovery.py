@@ -6,6 +6,7 @@ from enum import StrEnum
 from core.arrays import in_range
 from core.errors import ContractError
 from core.failures import FailureMode
+from core.manner import Manner
 from core.rewards import RewardMask
 from core.robots import ResidualSpace
 
@@ -88,12 +89,14 @@ class SkillCard:
 
     name: str
     task: str
+    manner: Manner
+    """How the sub-tasks are done that it recovers."""
     modes: tuple[FailureMode, ...]
     stages: tuple[RecoveryStage, ...]
     """Stages it may start from."""
     space: ResidualSpace
     resume_when: str
-    """Verified condition that hands the arm back: "held" or "placed"."""
+    """Verified condition that hands the arm back: "held", or "placed": the sub-task is done and the hand is free."""
     weights_file: str
     weights_sha256: str
     reward_hash: str
@@ -113,11 +116,12 @@ class SkillCard:
     """The base policy from the same states."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "manner", Manner(self.manner))
         object.__setattr__(self, "modes", tuple(FailureMode(m) for m in self.modes))
         object.__setattr__(self, "stages", tuple(RecoveryStage(s) for s in self.stages))
         if self.resume_when not in ("held", "placed"):
             raise ContractError(f"resume_when {self.resume_when!r}; allowed 'held', 'placed'")
 
-    def helps(self, task: str, mode: FailureMode) -> bool:
-        """Whether this skill was trained for `mode` in `task`."""
-        return self.task == task and mode in self.modes
+    def helps(self, task: str, mode: FailureMode, manner: Manner) -> bool:
+        """Whether this skill was trained for `mode` in sub-tasks of `task` that are done in this manner."""
+        return self.task == task and mode in self.modes and self.manner is manner

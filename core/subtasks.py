@@ -6,30 +6,14 @@ One rule for simulator, training and run time: it looks at object positions only
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 import numpy as np
 
 from core.arrays import Bools, Floats, Ints
 from core.errors import ConfigError, unknown_name
+from core.manner import Manner as Manner  # noqa: PLC0414  # a sub-task and its manner are asked for together
 from core.recovery import RecoveryStage
 from core.scene import ROLES, SceneRoles
-
-
-class Manner(StrEnum):
-    """How a sub-task is done by hand."""
-
-    PLACE = "place"
-    """Grasp the target, let go of it on the goal."""
-    INSERT = "insert"
-    """Grasp the target, push it into the goal's hole, let go."""
-    WIPE = "wipe"
-    """Grasp the target, a tool, and press it on the goal; the tool stays in the hand."""
-    PULL = "pull"
-    """Grasp the target, a handle, pull it, let go."""
-    PUSH = "push"
-    """Push the target with the closed hand."""
-
 
 _FETCH = (RecoveryStage.RETREAT, RecoveryStage.APPROACH, RecoveryStage.ALIGN, RecoveryStage.GRASP)
 STAGES_OF = {

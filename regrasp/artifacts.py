@@ -27,15 +27,13 @@ class Models:
         """The frozen image policy pi0-nano."""
         return self.root / "pi0-nano"
 
-    @property
-    def surrogate(self) -> Path:
-        """The state policy that stands in for it during residual training and in CI."""
-        return self.root / "surrogate"
+    def surrogate(self, task: str) -> Path:
+        """The state policy that stands in for it in `task` during residual training and in CI."""
+        return self.root / "surrogate" / task
 
-    @property
-    def probe(self) -> Path:
-        """The embedded failure probe."""
-        return self.root / "probe"
+    def probe(self, task: str) -> Path:
+        """The embedded failure probe of `task`."""
+        return self.root / "probe" / task
 
     def authority_bank(self, task: str) -> Path:
         """A few failure states of every mode of `task`, for the authority test at load time."""

@@ -31,7 +31,7 @@ def check_authority(task: TaskEntry, models: Models, skills: tuple[TrainedCard, 
         ConfigError: A channel is too weak; names the skill and the figures.
         ArtifactError: The states or the surrogate are missing or damaged.
     """
-    world, surrogate = BatchWorld(task.make(), WORLDS), load_surrogate(models.surrogate)
+    world, surrogate = BatchWorld(task.make(), WORLDS), load_surrogate(models.surrogate(task.info.name))
     states = load_bank(models.authority_bank(task.info.name))
     tested: list[tuple[ResidualSpace, Rate]] = []
     rates = {}

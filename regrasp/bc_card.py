@@ -24,8 +24,8 @@ def card(
     return f"""# {manifest.name}
 
 A frozen base policy for {", ".join(f"`{t}`" for t in manifest.task.split())}: transformers'
-`PI0ForConditionalGeneration` with a small configuration (keypoint vision tower, word tokenizer), trained from scratch on
-scripted demonstrations in simulation.
+`PI0ForConditionalGeneration` with a small configuration (keypoint vision tower, word tokenizer), trained from scratch
+on scripted demonstrations in simulation.
 
 - in: cameras {", ".join(spec.cameras)} at {spec.image_px} px (whole multiples are averaged down), 8 numbers of
   proprioception, an instruction of known words

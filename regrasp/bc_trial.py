@@ -72,8 +72,8 @@ def write_trials(directory: Path, trials: Sequence[Trial], seed: int) -> None:
     document = {"seeds": [seed, last], "injected": "", "arms": arms}
     (directory / "evaluation.json").write_text(json.dumps(document, indent=2) + "\n")
     rows = "".join(
-        f"| {t.task} | {t.instructions} | {t.noise} | {t.rate.k}/{t.rate.n} | {t.rate.ci95[0]:.2f}-{t.rate.ci95[1]:.2f} "
-        f"| {t.mean_ticks:.0f} |\n"
+        f"| {t.task} | {t.instructions} | {t.noise} | {t.rate.k}/{t.rate.n} "
+        f"| {t.rate.ci95[0]:.2f}-{t.rate.ci95[1]:.2f} | {t.mean_ticks:.0f} |\n"
         for t in trials
     )
     head = f"\nAlone in the simulator, seeds {seed} to {last}, nothing injected:\n\n"

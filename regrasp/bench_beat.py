@@ -165,7 +165,7 @@ def _rig(
     watching = load_watching(task.name, find_models(config.models), policy.policy_id)
     brain = Brain(task, RuntimeConfig(replan_ticks=1), calibration_bundle(config.camera_px), watching)
     outside = Outside(robot=robot, policy=policy, clock=clock, tracker=brain.tracker(), cadence=cadence)
-    loop = brain.loop(task.roles(_instruction(config)), outside, recover=False)
+    loop = brain.loop(task.course(_instruction(config)), outside, recover=False)
     witness = Witness(robot, clock, beat_config.late_s)
     beat = witness.beat = Beat(loop=loop, stream=witness, clock=clock, config=beat_config, cadence=cadence)
     return _Rig(beat=beat, cadence=cadence, witness=witness, config=beat_config)

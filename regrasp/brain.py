@@ -13,8 +13,7 @@ from core.clock import MonotonicClock
 from core.ports import Clock, Diagnoser, Operator, Policy, Robot, Sink, Tracker
 from core.probe import ProbeWeights
 from core.robots import EE_DELTA
-from core.scene import SceneRoles
-from core.subtasks import Manner
+from core.subtasks import Course
 from core.tasks import TaskInfo
 from regrasp.artifacts import Models
 from residual.cards import TrainedCard, load_skills
@@ -93,26 +92,26 @@ class Brain:
         self._chat, self._chat_deadline_s, self._mode = chat, chat_deadline_s, mode
         self._model: VlmDiagnoser | None = None
 
-    def plan(self, roles: SceneRoles, *, recover: bool) -> LoopPlan:
+    def plan(self, course: Course, *, recover: bool) -> LoopPlan:
         """Returns how a loop behaves.
 
         Args:
-            roles: Who is who in this episode.
+            course: What the robot was told to do.
             recover: Whether probe and skills are used; else the frozen policy drives alone, guarded.
         """
         runtime = replace(self._runtime, recover=replace(self._runtime.recover, enabled=recover))
         watching = self._watching if recover else None
         return LoopPlan(
-            config=runtime, task=self._info.name, roles=roles, robot=SPEC, space=EE_DELTA, cameras=CAMERA_NAMES,
+            config=runtime, task=self._info.name, course=course, robot=SPEC, space=EE_DELTA, cameras=CAMERA_NAMES,
             cards=() if watching is None else tuple(s.card for s in watching.skills),
             probe=None if watching is None else watching.probe, mode=self._mode,
         )  # fmt: skip
 
-    def loop(self, roles: SceneRoles, outside: Outside, *, recover: bool) -> Loop:
+    def loop(self, course: Course, outside: Outside, *, recover: bool) -> Loop:
         """Returns the loop of one episode.
 
         Args:
-            roles: Who is who in this episode.
+            course: What the robot was told to do.
             outside: What it is connected to; the robot must be entered before the first tick.
             recover: Whether probe and skills are used.
         """
@@ -124,30 +123,31 @@ class Brain:
             tracker=outside.tracker,
             clock=outside.clock,
             operator=outside.operator,
-            diagnoser=self._diagnoser(roles) if recover else None,
-            residuals={s.card.name: ResidualSkill(s, roles, pace=self._runtime.pace) for s in skills},
+            diagnoser=self._diagnoser(course) if recover else None,
+            residuals={s.card.name: ResidualSkill(s, course, pace=self._runtime.pace) for s in skills},
             sinks=tuple(outside.sinks),
         )
         timed = ports if outside.cadence is None else timed_ports(ports, outside.cadence)
-        return build_loop(self.plan(roles, recover=recover), timed)
+        return build_loop(self.plan(course, recover=recover), timed)
 
     def tracker(self) -> ColourTracker:
         """Returns what finds the task's objects in the images."""
         return ColourTracker(self._bundle, self._info)
 
-    def done(self, roles: SceneRoles) -> TaskDone:
+    def done(self, course: Course) -> TaskDone:
         """Returns what claims an episode's success."""
-        return TaskDone(roles, replace(self._runtime.hand, retreat_m=DONE_RETREAT_M), ticks=DONE_TICKS)
+        return TaskDone(course, replace(self._runtime.hand, retreat_m=DONE_RETREAT_M), ticks=DONE_TICKS)
 
     def chat_usage(self) -> ChatUsage:
         """Returns what the chat model was asked by the loop made last, and what it cost."""
         return ChatUsage() if self._model is None else self._model.usage
 
-    def _diagnoser(self, roles: SceneRoles) -> Diagnoser | None:
+    def _diagnoser(self, course: Course) -> Diagnoser | None:
         if self._watching is None:
             return None
-        masks = {m: default_mask(m) for m in MASKS[Manner.PLACE]}
-        probe = ProbeDiagnoser(self._watching.probe, roles, masks, self._runtime.hand, pace=self._runtime.pace)
+        manners = {s.manner for s in course.subtasks}
+        masks = {manner: {m: default_mask(m, manner) for m in MASKS[manner]} for manner in manners}
+        probe = ProbeDiagnoser(self._watching.probe, course, masks, pace=self._runtime.pace)
         if self._chat is None:
             return probe
         patience_s, clock = self._chat_deadline_s, MonotonicClock()
@@ -164,7 +164,7 @@ def load_watching(task: str, models: Models, policy_id: str) -> Watching:
         ArtifactError: One of them is damaged or was trained for another base policy.
     """
     skills = load_skills(models.skills(task), base_policy=policy_id)
-    return Watching(probe=load_probe(models.probe, policy=policy_id), skills=skills)
+    return Watching(probe=load_probe(models.probe(task), policy=policy_id), skills=skills)
 
 
 def allowed_names(info: TaskInfo) -> Allowed:

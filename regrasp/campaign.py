@@ -137,7 +137,7 @@ def _campaign(config: Episodes, episodes: int, seed: int, out: Path, record: str
 
 def config_hash(stack: StackConfig, models: Models) -> str:
     """Returns the hash of all that shapes a result besides the seeds: configuration, probe and skills."""
-    shipped = sorted(p for p in (models.probe, models.skills(stack.task)) for p in p.rglob("*.json"))
+    shipped = sorted(p for p in (models.probe(stack.task), models.skills(stack.task)) for p in p.rglob("*.json"))
     settings = _STACK.dump_json(replace(stack, models=None)).decode()
     return text_hash(settings + "".join(p.read_text() for p in shipped))
 

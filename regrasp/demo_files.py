@@ -1,4 +1,4 @@
-"""Demonstrations on disk: `demos.json`, `demos.safetensors`, `images.npy`. Written and read by `learn demos`, `learn bc`.
+"""Demonstrations on disk: `demos.json`, `demos.safetensors`, `images.npy`. Called by `learn demos` and `learn bc`.
 
 Pictures are mapped into memory, not read: six tasks of them do not fit.
 """

@@ -241,14 +241,14 @@ class Live:
         serve: Callable[[int], None],
         over: Callable[[], bool],
     ) -> EpisodeEnd:
-        roles = self._cell.info.roles(order.instruction)
+        course = self._cell.info.course(order.instruction)
         outside = Outside(
             robot=robot, policy=self._policy, clock=self._clock, tracker=self._brain.tracker(), operator=desk,
             sinks=sinks, cadence=self._cadence,
         )  # fmt: skip
         self._await_sight(robot, serve)
-        claims = self._brain.done(roles)
-        loop = self._brain.loop(roles, outside, recover=order.recover)
+        claims = self._brain.done(course)
+        loop = self._brain.loop(course, outside, recover=order.recover)
         beat = Beat(
             loop=loop, stream=robot, clock=self._clock, config=self._beat, cadence=self._cadence, serve=serve
         )  # fmt: skip
@@ -294,7 +294,7 @@ class Live:
         return self._out / EPISODES / f"{order.name}.mcap"
 
     def _meta(self, order: EpisodeOrder) -> EpisodeMeta:
-        plan = self._brain.plan(self._cell.info.roles(order.instruction), recover=order.recover)
+        plan = self._brain.plan(self._cell.info.course(order.instruction), recover=order.recover)
         config_json = dumps(plan)
         return EpisodeMeta(
             id=order.name, task=self._cell.info.name, instruction=order.instruction, seed=order.seed, robot=SPEC,

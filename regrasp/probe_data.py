@@ -60,7 +60,7 @@ class _Labeller:
         self.window.append(step)
         label = self._label()
         if label is not None:
-            row = probe_features(list(self.window), self.stack.roles())
+            row = probe_features(list(self.window), self.stack.course())
             if row is not None:
                 self.features.append(row)
                 self.labels.append(label)

@@ -24,7 +24,7 @@ from core.episodes import EpisodeMeta
 from core.flow import ActionChunk, Observation
 from core.ports import Sink, Tracker
 from core.robots import EE_DELTA
-from core.scene import SceneRoles
+from core.subtasks import Course
 from core.tasks import TaskInfo
 from core.worlds import Injection
 from regrasp.artifacts import code_version, find_models
@@ -170,15 +170,15 @@ class CellStack:
         """
         policy = DelayedPolicy(self._policy, self._clock, self._config.latency_s)
         outside = Outside(robot=robot, policy=policy, clock=self._clock, tracker=self._tracker(), sinks=sinks)
-        return self._brain.loop(self.roles(), outside, recover=recover)
+        return self._brain.loop(self.course(), outside, recover=recover)
 
-    def roles(self) -> SceneRoles:
+    def course(self) -> Course:
         """Returns who is who, read from the instruction."""
-        return self.info.roles(self.world.instruction(0))
+        return self.info.course(self.world.instruction(0))
 
     def done(self) -> TaskDone:
         """Returns what claims this episode's success."""
-        return self._brain.done(self.roles())
+        return self._brain.done(self.course())
 
     def pacer(self) -> Pacer | None:
         """Returns what keeps real time: needed when a chat model, which lives in real time, is asked."""
@@ -198,7 +198,7 @@ class CellStack:
 
     def recorder(self, path: Path, *, seed: int, injected: str, recover: bool) -> EpisodeWriter:
         """Returns a recording of this episode, not yet entered."""
-        config_json = dumps(self._brain.plan(self.roles(), recover=recover))
+        config_json = dumps(self._brain.plan(self.course(), recover=recover))
         meta = EpisodeMeta(
             id=path.stem, task=self.info.name, instruction=self.world.instruction(0), seed=seed, robot=SPEC,
             action_space=EE_DELTA, simulated=True, policy=self.policy_id, tracker=self._config.tracker,

@@ -4,7 +4,8 @@ import numpy as np
 
 from core.arrays import Floats
 from core.flow import Observation
-from core.scene import SceneRoles, SceneState
+from core.scene import SceneState
+from core.subtasks import Manner, SubTask
 from runtime.config import HandRules
 
 
@@ -48,10 +49,21 @@ def held(obs: Observation, scene: SceneState | None, name: str, rules: HandRules
     return bool(high) and gripping(obs, rules) and reach(obs, seen(scene, name, rules)) <= rules.near_m
 
 
-def placed(obs: Observation, scene: SceneState | None, roles: SceneRoles, rules: HandRules) -> bool:
-    """Whether the target lies on the goal, is let go of, and the hand has retreated."""
-    target, goal = seen(scene, roles.target, rules), seen(scene, roles.goal, rules)
-    if target is None or goal is None or closing(obs, rules) or obs.gripper_opening < rules.closed_command:
+def free(obs: Observation, scene: SceneState | None, sub: SubTask, rules: HandRules) -> bool:
+    """Whether the hand has let go of a sub-task's target and has retreated from it.
+
+    A tool for wiping stays in the hand, and a hand that pushed may stay closed.
+
+    Args:
+        obs: What was measured.
+        scene: Where things are thought to be.
+        sub: The sub-task.
+        rules: What counts.
+    """
+    if sub.manner is Manner.WIPE:
+        return True
+    target = seen(scene, sub.roles.target, rules)
+    opened = not closing(obs, rules) and obs.gripper_opening >= rules.closed_command
+    if target is None or not (opened or sub.manner is Manner.PUSH):
         return False
-    aside = float(np.hypot(*(target - goal)[:2]))
-    return aside <= rules.goal_radius_m and reach(obs, target) >= rules.retreat_m
+    return reach(obs, target) >= rules.retreat_m

@@ -7,7 +7,7 @@ from core.errors import unknown_name
 from core.probe import ProbeWeights
 from core.recovery import SkillCard
 from core.robots import ActionSpace, RobotSpec
-from core.scene import SceneRoles
+from core.subtasks import Course
 from runtime.arbiter import Trust
 from runtime.chunking import ChunkPlayer
 from runtime.config import RuntimeConfig
@@ -29,8 +29,8 @@ class LoopPlan:
 
     config: RuntimeConfig
     task: str
-    roles: SceneRoles
-    """Who is who in this episode."""
+    course: Course
+    """What the robot was told to do: sub-tasks, and who is who in each."""
     robot: RobotSpec
     space: ActionSpace
     cameras: tuple[str, ...]
@@ -58,7 +58,7 @@ def build_loop(plan: LoopPlan, ports: Ports, watches: Sequence[Watch] = ()) -> L
     config = plan.config
     if not plan.mode.sends and not isinstance(ports.robot, ShadowRobot):
         ports = replace(ports, robot=ShadowRobot(ports.robot, plan.space))
-    standard = standard_watches(config, plan.space, plan.roles, plan.cameras, plan.probe, drives=plan.mode.sends)
+    standard = standard_watches(config, plan.space, plan.course, plan.cameras, plan.probe, drives=plan.mode.sends)
     return Loop(
         ports=ports,
         space=plan.space,
@@ -77,7 +77,7 @@ def build_loop(plan: LoopPlan, ports: Ports, watches: Sequence[Watch] = ()) -> L
         panel=Panel([*standard, *watches], cooldown_s=config.watch.cooldown_s, grace_s=config.watch.grace_s),
         recovery=Recovery(
             task=plan.task,
-            roles=plan.roles,
+            course=plan.course,
             skills=_skills(plan, ports),
             limits=config.recover,
             rules=config.hand,

@@ -24,6 +24,7 @@ from core.recovery import Rate, RecoveryDescriptor, RecoveryStage, SkillCard
 from core.rewards import RewardMask
 from core.robots import EE_DELTA, ResidualSpace, RobotSpec
 from core.scene import SceneRoles, SceneState
+from core.subtasks import Course, Manner, SubTask, Where
 from runtime.config import RuntimeConfig
 from runtime.loop import Loop, Ports
 from runtime.plan import LoopPlan, build_loop
@@ -34,6 +35,25 @@ from runtime.watch.panel import Watch
 
 TASK = "rehearsal"
 ROLES = SceneRoles(target="apple", distractor="lemon", goal="plate")
+COURSE = Course(
+    names=("apple", "lemon", "plate"),
+    subtasks=(
+        SubTask(
+            name="apple on the plate",
+            manner=Manner.PLACE,
+            roles=ROLES,
+            done=(
+                Where(
+                    thing="apple",
+                    anchor="plate",
+                    low=np.array([-0.05, -0.05, 0.0]),
+                    high=np.array([0.05, 0.05, 0.06]),
+                ),
+            ),
+        ),
+    ),
+)
+"""What the rehearsed robot was told."""
 PLACES = {"apple": (0.45, 0.1, 0.03), "lemon": (0.45, -0.02, 0.03), "plate": (0.5, -0.15, 0.01)}
 """Where things are at the start, in base [m]."""
 FAKE_ARM = RobotSpec(
@@ -100,7 +120,7 @@ def rehearsal(
     plan = LoopPlan(
         config=config or RuntimeConfig(),
         task=TASK,
-        roles=ROLES,
+        course=COURSE,
         robot=FAKE_ARM,
         space=EE_DELTA,
         cameras=tuple(images or ()),
@@ -117,7 +137,7 @@ def rehearsal(
         residuals={card.name: residual for card in cards},
         sinks=(memory, *sinks),
     )
-    done = TaskDone(ROLES, plan.config.hand, ticks=plan.config.recover.verify_ticks)
+    done = TaskDone(COURSE, plan.config.hand, ticks=plan.config.recover.verify_ticks)
     loop = build_loop(plan, ports, watches)
     return Rehearsal(cell=cell, clock=clock, plan=plan, ports=ports, loop=loop, done=done, steps=memory.steps)
 
@@ -152,6 +172,7 @@ def fake_card(mode: FailureMode, resume_when: str) -> SkillCard:
     return SkillCard(
         name=f"fake-{mode.value}",
         task=TASK,
+        manner=Manner.PLACE,
         modes=(mode,),
         stages=tuple(RecoveryStage),
         space=ResidualSpace(dims=tuple(range(EE_DELTA.size)), alpha=np.zeros(7), beta=np.ones(7)),

@@ -1,12 +1,13 @@
-"""When the loop claims that the task is done: target on the goal, let go, hand retreated, as tracked.
+"""When the loop claims that the task is done: every sub-task is, the hand is free and has retreated, as tracked.
 
 Called after each step by whoever runs the episode; a claim is not a success, the task's own predicate decides that.
 """
 
 from core.flow import Phase, Step
-from core.scene import SceneRoles
+from core.subtasks import Course
 from runtime.config import HandRules
-from runtime.recover.verify import Handback
+from runtime.due import due_in
+from runtime.hand import free
 
 _DRIVEN = frozenset({Phase.RUNNING, Phase.RECOVERING, Phase.OPERATOR})
 
@@ -15,15 +16,18 @@ class TaskDone:
     """Says in which step the task counts as done.
 
     Args:
-        roles: Who is who in this episode; without a goal nothing is ever done.
-        rules: What counts as placed.
+        course: What the robot was told to do.
+        rules: What counts as free.
         ticks: Ticks in a row needed.
     """
 
-    def __init__(self, roles: SceneRoles, rules: HandRules, *, ticks: int) -> None:
-        self._placed = Handback("placed", roles, rules, ticks=ticks)
+    def __init__(self, course: Course, rules: HandRules, *, ticks: int) -> None:
+        self._course, self._rules, self._needed = course, rules, ticks
+        self._streak = 0
 
     def __call__(self, step: Step) -> bool:
         """Returns whether the task is done after this step; never while the arm holds."""
-        done = self._placed.update(step.observation, step.arrived.scene)
-        return done and step.phase in _DRIVEN
+        obs, scene = step.observation, step.arrived.scene
+        done = due_in(self._course, scene).finished and free(obs, scene, self._course.subtasks[-1], self._rules)
+        self._streak = self._streak + 1 if done else 0
+        return self._streak >= self._needed and step.phase in _DRIVEN

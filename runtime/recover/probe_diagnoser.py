@@ -12,8 +12,8 @@ from core.ports import Evidence
 from core.probe import NOMINAL, ProbeWeights
 from core.recovery import RecoveryDescriptor, RecoveryStage
 from core.rewards import RewardMask
-from core.scene import SceneRoles
-from runtime.config import HandRules
+from core.subtasks import Course, Manner
+from runtime.due import due_in
 from runtime.recover.stages import stage_for
 from runtime.watch.features import probe_features
 from runtime.watch.panel import BUMP
@@ -21,6 +21,8 @@ from runtime.watch.probe import check_layout, judged
 from runtime.watch.reports import SURE
 from runtime.watch.trained_time import in_trained_time
 
+Masks = Mapping[Manner, Mapping[FailureMode, RewardMask]]
+"""Reward masks by manner and mode."""
 _AVERAGED = 3
 """The last so many instants are judged and averaged."""
 
@@ -34,9 +36,8 @@ class ProbeDiagnoser:
 
     Args:
         weights: The trained, calibrated probe.
-        roles: Who is who in this episode.
-        masks: The reward mask of every mode the probe can name.
-        rules: What counts as held.
+        course: What the robot was told to do.
+        masks: The reward masks of every mode the probe can name, by manner of the sub-task that is due.
         pace: Share of the trained speed at which the arm moves, (0, 1].
 
     Raises:
@@ -45,21 +46,21 @@ class ProbeDiagnoser:
     """
 
     def __init__(
-        self, weights: ProbeWeights, roles: SceneRoles, masks: Mapping[FailureMode, RewardMask], rules: HandRules,
-        *, pace: float = 1.0,
+        self, weights: ProbeWeights, course: Course, masks: Masks, *, pace: float = 1.0,
     ) -> None:  # fmt: skip
         check_layout(weights)
-        missing = [m for m in weights.labels if m != NOMINAL and FailureMode(m) not in masks]
+        named = [FailureMode(m) for m in weights.labels if m != NOMINAL]
+        missing = [m for m in named if not any(m in known for known in masks.values())]
         if missing or not masks:
             raise ConfigError(f"no reward mask for {missing or 'any mode'}; the probe names {weights.labels}")
-        self._weights, self._roles, self._masks, self._rules = weights, roles, dict(masks), rules
+        self._weights, self._course, self._masks = weights, course, dict(masks)
         self._pace = pace
         self._answer: RecoveryDescriptor | None = None
 
     def submit(self, evidence: Evidence) -> None:
         """Judges the evidence at once; a newer question replaces an older one."""
         report, probabilities = evidence.report, self._judge(evidence.steps)
-        heard = report.confidence >= SURE and report.mode in self._masks
+        heard = report.confidence >= SURE and any(report.mode in known for known in self._masks.values())
         if probabilities is None and evidence.steps and heard:
             self._answer = self._named(evidence, report.mode, report.confidence, f"{report.detector} is sure")
         elif probabilities is None or not evidence.steps:
@@ -82,34 +83,39 @@ class ProbeDiagnoser:
     def _judge(self, steps: Sequence[Step]) -> Floats | None:
         ends = range(max(1, len(steps) - _AVERAGED + 1), len(steps) + 1)
         seen = [in_trained_time(steps[:end], self._pace) for end in ends]
-        found = [judged(self._weights, probe_features(some, self._roles)) for some in seen]
+        found = [judged(self._weights, probe_features(some, self._course)) for some in seen]
         known = [p for p in found if p is not None]
         return np.mean(known, axis=0) if known else None
 
     def _named(self, evidence: Evidence, mode: FailureMode, confidence: float, why: str) -> RecoveryDescriptor:
         last = evidence.steps[-1]
+        now = due_in(self._course, last.arrived.scene)
+        roles = now.roles
         return RecoveryDescriptor(
             report_id=evidence.report.id,
             mode=mode,
-            stage=stage_for(mode, last.observation, last.arrived.scene, self._roles, self._rules),
-            target=self._roles.target,
-            obstacles=tuple(n for n in (self._roles.distractor, self._roles.obstacle) if n),
-            mask=self._masks[mode],
+            stage=stage_for(mode, last.observation, last.arrived.scene, self._course),
+            target=roles.target,
+            obstacles=tuple(n for n in (roles.distractor, roles.obstacle) if n),
+            mask=self._masks[now.sub.manner].get(mode, self._nothing()),
             confidence=confidence,
             model_id=self._weights.name,
             rationale=why,
         )
 
     def _unsure(self, evidence: Evidence, why: str, stage: RecoveryStage, confidence: float) -> RecoveryDescriptor:
-        library = next(iter(self._masks.values())).library
         return RecoveryDescriptor(
             report_id=evidence.report.id,
             mode=FailureMode.UNKNOWN,
             stage=stage,
             target="",
             obstacles=(),
-            mask=RewardMask(library=library, active=frozenset()),
+            mask=self._nothing(),
             confidence=confidence,
             model_id=self._weights.name,
             rationale=why,
         )
+
+    def _nothing(self) -> RewardMask:
+        library = next(m.library for known in self._masks.values() for m in known.values())
+        return RewardMask(library=library, active=frozenset())

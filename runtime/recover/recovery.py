@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from core.failures import FailureMode, FailureReport, Severity
 from core.flow import OperatorCommand, Phase, Step
 from core.recovery import RecoveryDescriptor, RecoveryStage
-from core.scene import SceneRoles
+from core.subtasks import Course
 from runtime.config import HandRules, RecoverLimits
+from runtime.due import due_in
 from runtime.phases import Input, next_phase
 from runtime.recover.attempt import Attempt, AttemptStatus
 from runtime.recover.skills import Skill, SkillBank
@@ -52,7 +53,7 @@ class Recovery:
 
     Args:
         task: Name of the task.
-        roles: Who is who in this episode.
+        course: What the robot was told to do.
         skills: What may be tried.
         limits: How long and how often.
         rules: What counts as held and placed.
@@ -63,13 +64,13 @@ class Recovery:
         self,
         *,
         task: str,
-        roles: SceneRoles,
+        course: Course,
         skills: SkillBank,
         limits: RecoverLimits,
         rules: HandRules,
         table_height_m: float = 0.0,
     ) -> None:
-        self._task, self._roles, self._skills = task, roles, skills
+        self._task, self._course, self._skills = task, course, skills
         self._limits, self._rules, self._table_m = limits, rules, table_height_m
         self.reset()
 
@@ -161,21 +162,22 @@ class Recovery:
         answer = step.arrived.descriptor
         if answer is not None and self._asked is not None:
             if answer.report_id == self._asked.id:
-                return self._judged(answer)
+                return self._judged(answer, step)
             return _Event(kind=Input.NOTHING, note=f"answer to {answer.report_id} ignored: {self._asked.id} was asked")
         lasted_s = (step.arrived.now_ns - self._since_ns) * 1e-9
         if lasted_s >= self._limits.diagnose_s:
             return _Event(kind=Input.TIMEOUT, note=f"no diagnosis within {self._limits.diagnose_s:g} s")
         return None
 
-    def _judged(self, answer: RecoveryDescriptor) -> _Event:
+    def _judged(self, answer: RecoveryDescriptor, step: Step) -> _Event:
         who = f"{answer.model_id}: {answer.mode.value} at {answer.stage.value}, {answer.confidence:.2f}"
         if answer.confidence < self._limits.confidence:
             return _Event(kind=Input.UNKNOWN, note=f"{who}; too unsure")
         if answer.mode is FailureMode.UNKNOWN:
             cleared = answer.stage is RecoveryStage.RESUME
             return _Event(kind=Input.CLEARED if cleared else Input.UNKNOWN, note=who)
-        skill = self._skills.find(self._task, answer.mode, answer.stage)
+        manner = due_in(self._course, step.arrived.scene).sub.manner
+        skill = self._skills.find(self._task, answer.mode, manner, answer.stage)
         if skill is None:
             return _Event(kind=Input.UNKNOWN, note=f"{who}; no skill helps")
         self._named = answer
@@ -216,7 +218,7 @@ class Recovery:
     def _started(self, skill: Skill, now_ns: int) -> Attempt:
         handback = Handback(
             skill.card.resume_when,
-            self._roles,
+            self._course,
             self._rules,
             ticks=self._limits.verify_ticks,
             table_height_m=self._table_m,

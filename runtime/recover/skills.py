@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from core.errors import ConfigError
 from core.failures import FailureMode
+from core.manner import Manner
 from core.ports import Residual
 from core.recovery import RecoveryStage, SkillCard
 
@@ -33,10 +34,10 @@ class SkillBank:
             raise ConfigError(f"skills {names} must have distinct names; remove one of the doubles")
         self._skills = tuple(skills)
 
-    def helps(self, task: str, mode: FailureMode, stage: RecoveryStage) -> bool:
-        """Whether some skill was trained for this mode of this task and may start from this stage."""
-        return self.find(task, mode, stage) is not None
+    def helps(self, task: str, mode: FailureMode, manner: Manner, stage: RecoveryStage) -> bool:
+        """Whether some skill was trained for this mode and manner in this task and may start from this stage."""
+        return self.find(task, mode, manner, stage) is not None
 
-    def find(self, task: str, mode: FailureMode, stage: RecoveryStage) -> Skill | None:
+    def find(self, task: str, mode: FailureMode, manner: Manner, stage: RecoveryStage) -> Skill | None:
         """Returns the first skill that helps, None when none does."""
-        return next((s for s in self._skills if s.card.helps(task, mode) and stage in s.card.stages), None)
+        return next((s for s in self._skills if s.card.helps(task, mode, manner) and stage in s.card.stages), None)

@@ -2,19 +2,21 @@
 
 from core.errors import unknown_name
 from core.flow import Observation
-from core.scene import SceneRoles, SceneState
+from core.scene import SceneState
+from core.subtasks import Course
 from runtime.config import HandRules
-from runtime.hand import held, placed
+from runtime.due import due_in
+from runtime.hand import free, held
 
 
 class Handback:
     """Counts ticks in a row in which a condition holds.
 
     Args:
-        condition: "held": the target is in the hand and lifted. "placed": it lies on the goal, the hand is open and
-            has retreated. Both judged from the tracked scene, never from truth.
-        roles: Who is who in this episode.
-        rules: What counts as held and placed.
+        condition: "held": the target is in the hand and lifted. "placed": the sub-task that was due at the first
+            update is done, the hand is free and has retreated. Both judged from the tracked scene, never from truth.
+        course: What the robot was told to do.
+        rules: What counts as held and free.
         ticks: Ticks in a row needed.
         table_height_m: Table top in base [m].
 
@@ -23,20 +25,23 @@ class Handback:
     """
 
     def __init__(
-        self, condition: str, roles: SceneRoles, rules: HandRules, *, ticks: int, table_height_m: float = 0.0
+        self, condition: str, course: Course, rules: HandRules, *, ticks: int, table_height_m: float = 0.0
     ) -> None:
         if condition not in ("held", "placed"):
             raise unknown_name("resume condition", condition, ("held", "placed"))
-        self._condition, self._roles, self._rules = condition, roles, rules
+        self._condition, self._course, self._rules = condition, course, rules
         self._needed, self._table_m = ticks, table_height_m
-        self._streak = 0
+        self._streak, self._from = 0, -1
 
     def update(self, obs: Observation, scene: SceneState | None) -> bool:
-        """Returns whether the condition has now held for long enough; a placed target satisfies "held" too."""
+        """Returns whether the condition has now held for long enough; a finished sub-task satisfies "held" too."""
         self._streak = self._streak + 1 if self._holds(obs, scene) else 0
         return self._streak >= self._needed
 
     def _holds(self, obs: Observation, scene: SceneState | None) -> bool:
-        if placed(obs, scene, self._roles, self._rules):
+        now = due_in(self._course, scene)
+        if self._from < 0:
+            self._from = now.progress
+        if (now.finished or now.progress > self._from) and free(obs, scene, self._course.at(self._from), self._rules):
             return True
-        return self._condition == "held" and held(obs, scene, self._roles.target, self._rules, self._table_m)
+        return self._condition == "held" and held(obs, scene, now.roles.target, self._rules, self._table_m)

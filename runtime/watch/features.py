@@ -12,8 +12,11 @@ from core.arrays import Floats
 from core.flow import ActionChunk, Observation, Step
 from core.robots import EE_DELTA
 from core.scene import ROLES, SceneRoles, SceneState
+from core.stages import MANNERS
+from core.subtasks import Course
+from runtime.due import Due, due_in
 
-LAYOUT = "probe-features@1"
+LAYOUT = "probe-features@2"
 """Version of the layout below."""
 LAGS = (2, 4, 8, 16)
 """How far back the arm is compared with itself [ticks]; a shorter past is compared with its oldest step."""
@@ -66,7 +69,8 @@ _RELATIONS = (
     "gripping_distractor_distance_m",
 )
 _PLAN = (*(f"planned_{a}_m" for a in _XYZ), "planned_gripper", *(f"planned_to_{r}_cos" for r in ROLES[:3]))
-FIXED = _ARM + _PAST + _LAGGING + _SCENE + _RELATIONS + _PLAN
+_DUE = (*(f"due_{m}" for m in MANNERS), "subtasks_done", "all_done")
+FIXED = _ARM + _PAST + _LAGGING + _SCENE + _RELATIONS + _PLAN + _DUE
 """Names of all features but the policy's own, in order; units in the name, dimensionless without."""
 
 
@@ -75,19 +79,20 @@ def probe_feature_names(policy_features: int) -> tuple[str, ...]:
     return FIXED + tuple(f"policy_{i}" for i in range(policy_features))
 
 
-def probe_features(steps: Sequence[Step], roles: SceneRoles) -> Floats | None:
+def probe_features(steps: Sequence[Step], course: Course) -> Floats | None:
     """Returns the features (F,) of the instant of the last step, None while no chunk arrived in the window.
 
     Args:
         steps: Oldest first, without gaps, at least one; only the last `WINDOW` are read. Images are not needed.
-        roles: Who is who in this episode.
+        course: What the robot was told to do.
     """
     window = list(steps)[-WINDOW:]
     chunk = next((s.arrived.chunk for s in reversed(window) if s.arrived.chunk is not None), None)
     if chunk is None or not np.isfinite(chunk.values).all():
         return None
     past = [window[max(0, len(window) - 1 - lag)] for lag in LAGS]
-    scene = _scene_part(window[-1], past[-2:], roles)
+    now = due_in(course, window[-1].arrived.scene)
+    scene = _scene_part(window[-1], past[-2:], now.roles)
     gripping = _gripping(window[-1].observation)
     parts = (
         _arm_part(window, gripping),
@@ -96,6 +101,7 @@ def probe_features(steps: Sequence[Step], roles: SceneRoles) -> Floats | None:
         scene.ravel(),
         _relation_part(scene, gripping),
         _plan_part(chunk, scene),
+        _due_part(now),
         chunk.features,
     )
     return np.concatenate(parts)
@@ -185,3 +191,7 @@ def _plan_part(chunk: ActionChunk, scene: Floats) -> Floats:
     length = float(np.sqrt(motion @ motion))
     along = scene[:3, 1:4] @ motion / (scene[:3, 4] * length + 1e-6)
     return np.array([*motion.tolist(), float(chunk.values[min(PLAN_ROWS, len(chunk.values)) - 1, -1]), *along.tolist()])
+
+
+def _due_part(now: Due) -> Floats:
+    return np.array([*(float(now.sub.manner is m) for m in MANNERS), float(now.progress), float(now.finished)])

@@ -9,7 +9,7 @@ from core.errors import ArtifactError, ContractError
 from core.failures import FailureMode, FailureReport
 from core.flow import Step
 from core.probe import ProbeWeights
-from core.scene import SceneRoles
+from core.subtasks import Course
 from runtime.watch.features import FIXED, LAYOUT, WINDOW, probe_features
 from runtime.watch.reports import report_of
 from runtime.watch.trained_time import in_trained_time, ticks_per_trained
@@ -51,22 +51,22 @@ class ProbeDetector:
 
     Args:
         weights: The trained probe.
-        roles: Who is who in this episode.
+        course: What the robot was told to do.
         pace: Share of the trained speed at which the arm moves, (0, 1].
 
     Raises:
         ArtifactError: The probe was trained on another feature layout.
     """
 
-    def __init__(self, weights: ProbeWeights, roles: SceneRoles, *, pace: float = 1.0) -> None:
+    def __init__(self, weights: ProbeWeights, course: Course, *, pace: float = 1.0) -> None:
         check_layout(weights)
-        self._weights, self._roles, self._pace = weights, roles, pace
+        self._weights, self._course, self._pace = weights, course, pace
         self._window: deque[Step] = deque(maxlen=WINDOW * ticks_per_trained(pace))
 
     def update(self, step: Step) -> FailureReport | None:
         """Returns a report naming the likeliest failure when the probe thinks that something is wrong."""
         self._window.append(step)
-        probabilities = judged(self._weights, probe_features(in_trained_time(self._window, self._pace), self._roles))
+        probabilities = judged(self._weights, probe_features(in_trained_time(self._window, self._pace), self._course))
         if probabilities is None:
             return None
         nominal = self._weights.nominal_index

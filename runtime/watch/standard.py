@@ -3,7 +3,7 @@
 from core.flow import Phase
 from core.probe import ProbeWeights
 from core.robots import ActionSpace
-from core.scene import SceneRoles
+from core.subtasks import Course
 from runtime.config import RuntimeConfig
 from runtime.watch.fault import ControllerFault
 from runtime.watch.freshness import Freshness
@@ -22,7 +22,7 @@ _POLICY = frozenset({Phase.RUNNING, Phase.DIAGNOSING, Phase.RECOVERING})
 def standard_watches(
     config: RuntimeConfig,
     space: ActionSpace,
-    roles: SceneRoles,
+    course: Course,
     cameras: tuple[str, ...],
     probe: ProbeWeights | None,
     *,
@@ -33,7 +33,7 @@ def standard_watches(
     Args:
         config: Limits of every detector.
         space: The action space.
-        roles: Who is who in this episode.
+        course: What the robot was told to do.
         cameras: Cameras that must deliver.
         probe: The embedded probe, None when there is none.
         drives: Whether commands reach the arm; if not, whatever compares them with its motion is left out.
@@ -43,7 +43,7 @@ def standard_watches(
         Watch(name="fault", detector=ControllerFault(limits), phases=_ACTIVE),
         Watch(name="freshness", detector=Freshness(cameras, limits), need=2, window=3, phases=_ACTIVE),
         Watch(name="refused", detector=RefusedChunk(space, config.chunk_slack), phases=_POLICY),
-        Watch(name="grasp", detector=GraspLost(roles, config.hand, limits, table_height_m=table), need=2, window=3),
+        Watch(name="grasp", detector=GraspLost(course, config.hand, limits, table_height_m=table), need=2, window=3),
         Watch(name="reversal", detector=Reversal(space, limits)),
     ]
     if drives:
@@ -52,6 +52,6 @@ def standard_watches(
             Watch(name="stall", detector=Stall(space, limits)),
         ]
     if drives and probe is not None:
-        detector = ProbeDetector(probe, roles, pace=config.pace)
+        detector = ProbeDetector(probe, course, pace=config.pace)
         watches.append(Watch(name="probe", detector=detector, need=limits.probe_need, window=limits.probe_window))
     return tuple(watches)

@@ -85,8 +85,8 @@ INFO = TaskInfo(
                 Where(
                     thing="{target}",
                     anchor="plate",
-                    low=np.array([-ON_PLATE_M, -ON_PLATE_M, 0.0]),
-                    high=np.array([ON_PLATE_M, ON_PLATE_M, 0.05]),
+                    low=np.array([-0.05, -0.05, 0.0]),
+                    high=np.array([0.05, 0.05, 0.05]),
                 ),
             ),
         ),
