@@ -11,6 +11,9 @@ from sim.task import Task
 from sim.tasks.fruit_expert import FruitExpert
 from sim.tasks.fruit_on_plate import INFO as FRUIT_ON_PLATE
 from sim.tasks.fruit_on_plate import FruitOnPlate
+from sim.tasks.peg_expert import PegExpert
+from sim.tasks.peg_in_hole import INFO as PEG_IN_HOLE
+from sim.tasks.peg_in_hole import PegInHole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +31,8 @@ class TaskEntry:
 _TASKS = {
     FRUIT_ON_PLATE.name: TaskEntry(
         info=FRUIT_ON_PLATE, make=FruitOnPlate, expert=FruitExpert, demonstrator=partial(FruitExpert, unstick=False)
-    )
+    ),
+    PEG_IN_HOLE.name: TaskEntry(info=PEG_IN_HOLE, make=PegInHole, expert=PegExpert, demonstrator=PegExpert),
 }
 
 
