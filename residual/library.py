@@ -154,7 +154,7 @@ _TERMS = (
     ),
     Term(
         function=turn.upright, kind="value", category="orientational",
-        variable="turn of the tool", unit="rad", scale=0.3, monotone="falls with turn",
+        variable="tilt of the tool", unit="rad", scale=0.3, monotone="falls with tilt",
         parameters=(_number("limit_rad", 1, 0.1, 3.14),),
     ),
     Term(
@@ -280,7 +280,7 @@ _TERMS = (
     ),
     Term(
         function=motion.outside_workspace, kind="penalty", category="positional",
-        variable="x of the tool", unit="m", scale=0.05, monotone="falls with x",
+        variable="distance outside the box", unit="m", scale=0.05, monotone="falls with distance",
         parameters=(
             _number("near_x_m", 0.25, 0, 0.4), _number("far_x_m", 0.65, 0.45, 0.8),
             _number("side_y_m", 0.4, 0.1, 0.7), _number("floor_z_m", 0.005, -0.05, 0.1),
@@ -289,7 +289,7 @@ _TERMS = (
     ),
     Term(
         function=motion.tilted, kind="penalty", category="orientational",
-        variable="turn of the tool", unit="rad", scale=0.6, monotone="falls with turn",
+        variable="tilt of the tool", unit="rad", scale=0.6, monotone="falls with tilt",
         parameters=(_number("limit_rad", 0.6, 0.1, 3.14),),
     ),
     Term(

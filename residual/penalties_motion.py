@@ -149,11 +149,11 @@ def outside_workspace(
 def tilted(step: Transition, *, limit_rad: float) -> Floats:
     """Charges the square of the tool's tilt as a share of a limit, dimensionless in [-1, 0].
 
-    Formula: -clip(angle / limit_rad)^2, angle = turn of the tool away from straight down at heading 0
+    Formula: -clip(angle / limit_rad)^2, angle between tool z and straight down, whatever the heading
 
     Args:
         step: N transitions.
-        limit_rad: Turn away from straight down at which the charge is full [rad].
+        limit_rad: Tilt at which the charge is full [rad].
 
     Source: quadratic orientation cost.
     """

@@ -6,6 +6,7 @@ Called by `residual.library`, which lists all entries; `compile` checks paramete
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
+from types import MappingProxyType
 from typing import Literal
 
 from core.arrays import Floats
@@ -16,6 +17,13 @@ Category = Literal["positional", "orientational", "kinematic", "state", "contact
 """What a term looks at: places, turns, motion, conditions of things and hand, or forces."""
 
 
+UNITS: Mapping[str, str] = MappingProxyType(
+    {"_m": "m", "_rad": "rad", "_n": "N", "_m_s": "m/s", "_rad_s": "rad/s", "_rad_s2": "rad/s^2", "_share": "1",
+     "_count": "1"}
+)  # fmt: skip
+"""What the ending of a parameter's name says of its unit."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
     """A numeric parameter; its name ends in its unit."""
@@ -24,6 +32,17 @@ class Number:
     default: float
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        if not any(self.name.endswith(ending) for ending in UNITS):
+            raise ConfigError(f"parameter {self.name!r} has no unit; end its name in one of {', '.join(UNITS)}")
+        if not self.low <= self.default <= self.high:
+            raise ConfigError(f"default {self.default:g} of {self.name!r} is outside [{self.low:g}, {self.high:g}]")
+
+    @property
+    def unit(self) -> str:
+        """Unit of the value, "1" when it has none."""
+        return UNITS[max((e for e in UNITS if self.name.endswith(e)), key=len)]
 
     def check(self, term: str, value: float | str) -> float:
         """Returns `value` as a float inside the range, or raises `ConfigError`."""

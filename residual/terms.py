@@ -8,9 +8,8 @@ infinity, never NaN, and the terms turn infinity into the end of their range tha
 import numpy as np
 
 from core.arrays import Bools, Floats
-from core.demonstrations import DOWN_XYZW
 from core.scene import ROLES
-from core.transforms import quat_conjugate, quat_multiply, quat_rotate, rotvec_from_quat
+from core.transforms import quat_rotate
 from core.worlds import WorldState
 
 PARKED_BELOW_M = -0.1
@@ -45,8 +44,9 @@ def grips(state: WorldState, centre: Floats, near_m: float, gap_share: float = G
 
 
 def tilt_rad(state: WorldState) -> Floats:
-    """Returns the tool's turn away from straight down, shape (N,) [rad]."""
-    return norm(rotvec_from_quat(quat_multiply(state.tcp_quat_xyzw_in_base, quat_conjugate(DOWN_XYZW))))
+    """Returns the angle of the tool's z axis from straight down, whatever its heading, shape (N,) [rad]."""
+    x, y, z, w = state.tcp_quat_xyzw_in_base.T
+    return np.asarray(2.0 * np.arctan2(np.hypot(z, w), np.hypot(x, y)))
 
 
 def axis(state: WorldState, role: str, along: int) -> Floats:

@@ -16,11 +16,11 @@ from residual.terms import axis, heading_of, if_there, norm, share, tilt_rad
 def upright(state: WorldState, *, limit_rad: float) -> Floats:
     """How straight down the tool points, dimensionless in [0, 1]: 1 at no tilt, 0 at the limit.
 
-    Formula: 1 - clip(angle / limit_rad), angle = turn of the tool away from straight down at heading 0
+    Formula: 1 - clip(angle / limit_rad), angle between tool z and straight down, whatever the heading
 
     Args:
         state: N worlds.
-        limit_rad: Turn away from straight down at which nothing is left [rad].
+        limit_rad: Tilt at which nothing is left [rad].
 
     Source: Reflective Self-Adaptation, component maintain_orientation(quat), with the rotation angle as the error.
     """
