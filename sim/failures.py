@@ -67,11 +67,13 @@ class Drop:
     default: float = 0.3
     open_steps: int = 6
     """Control steps for which the hand stays open."""
+    lift_m: float = LIFT_M
+    """Height of the target's centre above the goal's that counts as lifted [m]."""
 
     def due(self, cue: Cue) -> Bools:
         """Returns where the target is carried and not yet over the goal, shape (N,)."""
         gap = np.linalg.norm((cue.facts.state.of("target") - cue.facts.state.of("goal"))[:, :2], axis=1)
-        return np.asarray(_carried(cue.facts) & (gap > 0.12))
+        return np.asarray(_carried(cue.facts, self.lift_m) & (gap > 0.12))
 
     def strike(self, facts: Facts, blow: Blow) -> Disturbance | None:
         """Opens the hand and throws the target at `strength` [m/s], back towards the middle of the table or beside."""
@@ -152,10 +154,12 @@ class Collision:
     """Least distance from the block's centre to the distractor's [m]."""
     goal_m: float = 0.11
     """Least distance from the block's centre to the goal's [m]."""
+    lift_m: float = LIFT_M
+    """Height of the target's centre above the goal's that counts as lifted [m]."""
 
     def due(self, cue: Cue) -> Bools:
         """Returns where the target is carried, shape (N,)."""
-        return _carried(cue.facts)
+        return _carried(cue.facts, self.lift_m)
 
     def strike(self, facts: Facts, blow: Blow) -> Disturbance | None:
         """Stands the block across the straight way, as near to `strength` of it as there is room."""
@@ -201,8 +205,8 @@ def _closing_on_target(cue: Cue) -> Bools:
     return np.asarray(near & (cue.actions[:, 6] < CLOSING))
 
 
-def _carried(facts: Facts) -> Bools:
-    return np.asarray(facts.held() & ((facts.state.of("target") - facts.state.of("goal"))[:, 2] > LIFT_M))
+def _carried(facts: Facts, lift_m: float = LIFT_M) -> Bools:
+    return np.asarray(facts.held() & ((facts.state.of("target") - facts.state.of("goal"))[:, 2] > lift_m))
 
 
 def _inside(spots: Floats) -> Bools:

@@ -1,0 +1,135 @@
+"""The scripted demonstrator of `wipe_board`: looks at the present state only, so it recovers from any of them.
+
+Called for demonstrations, warm starts and the authority test. What it does is decided anew each step: without the
+eraser it fetches it; with the eraser it presses the next stain, sliding there when it is on the board already; once no
+stain is left it goes up.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.arrays import Bools, Floats
+from core.worlds import WorldState
+from sim.tasks.hand import HOLD_M, Barrier, Plan, acted, choose, cross, heading, holds, length, long_side, wrap
+from sim.tasks.wipe_board import BLOCK, BOARD, CLEAR_M, ERASER, STAINS
+
+GRIP_ABOVE_M = 0.015
+"""Height of the tool above the eraser's centre that the hand is led to; it ends up some 5 mm lower [m]."""
+GRASP_M = 0.012
+"""The hand closes when it is this near to where it should grasp [m]."""
+PRESS_N = 11.0
+"""Wanted pressing force [N]."""
+STIFFNESS_N_M = 2200.0
+"""Of the eraser's soft side, roughly [N/m]."""
+SLIDE_M = 0.012
+"""An eraser lower than this above the board slides to the next stain [m]."""
+FINGERS_M = 0.015
+"""The tool stays this high above the board: its fingers end 12 mm below it [m]."""
+EASE_M, EASE = 0.05, 0.55
+"""Nearer than this in height, the hand goes only this share as fast, so that it does not overshoot [m]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """The state, by role."""
+
+    tcp: Floats
+    eraser: Floats
+    eraser_yaw: Floats
+    stain: Floats
+    """The next stain, shape (N, 3) [m]."""
+    clean: Bools
+    top: Floats
+    """Height of the board's upper side, shape (N,) [m]."""
+    board: Floats
+    barrier: Barrier
+    yaw: Floats
+    """Heading of the tool, shape (N,) [rad]."""
+    opening: Floats
+    command: Floats
+    pressed_n: Floats
+    held: Bools
+
+
+class WipeExpert:
+    """Wipes the board from any state; implements `core.ports.Expert`."""
+
+    def act(self, state: WorldState) -> Floats:
+        """Returns actions (N, A), in `EE_DELTA` units.
+
+        Args:
+            state: Ground truth of `wipe_board` worlds.
+        """
+        view = _view(state)
+        plan = choose(_wipe(view), _fetch(view), view.held)
+        return acted(choose(_withdraw(view), plan, view.clean), state)
+
+
+def _view(state: WorldState) -> _View:
+    at = state.object_names.index
+    pos, quat = state.object_pos_in_base, state.object_quat_xyzw_in_base
+    eraser, board, block = (pos[:, at(thing.name)] for thing in (ERASER, BOARD, BLOCK))
+    return _View(
+        tcp=state.tcp_pos_in_base,
+        eraser=eraser,
+        eraser_yaw=long_side(quat[:, at(ERASER.name)]),
+        stain=state.of("goal"),
+        clean=state.subtask == len(STAINS),
+        top=board[:, 2] + BOARD.size_m[2],
+        board=board,
+        barrier=Barrier(
+            pos=block,
+            heading=long_side(quat[:, at(BLOCK.name)]),
+            half_height_m=BLOCK.size_m[2],
+            table=board[:, 2] - BOARD.size_m[2],
+        ),
+        yaw=heading(state),
+        opening=state.gripper_opening,
+        command=state.gripper_command,
+        pressed_n=state.pressed_n,
+        held=holds(state, eraser, 2 * ERASER.size_m[1]) & (state.gripper_command < 0.5),
+    )
+
+
+def _fetch(view: _View) -> Plan:
+    """Open above the eraser, down, close."""
+    yaw = wrap(view.eraser_yaw)
+    goal = view.eraser + np.array([0.0, 0.0, GRIP_ABOVE_M])
+    near = length(view.tcp - goal)
+    turned = np.abs(wrap(yaw - view.yaw)) < 0.15
+    close = (near < np.where(view.command < 0.5, HOLD_M, GRASP_M)) & turned
+    pos = cross(view.tcp, goal, view.barrier, lift=0.10, clear=0.07, over=0.05)
+    ready = (view.opening > 0.9) & turned
+    pos[:, 2] = np.where(ready | close, pos[:, 2], np.maximum(pos[:, 2], goal[:, 2] + 0.06))
+    pos = np.where(close[:, None], goal, pos)
+    return Plan(pos=_eased(view, pos, goal), yaw=yaw, grip=np.where(close, 0.0, 1.0))
+
+
+def _wipe(view: _View) -> Plan:
+    """Over the next stain, down on the board, on along the stains."""
+    offset = view.tcp - view.eraser
+    bottom = view.eraser[:, 2] - ERASER.size_m[2] - view.top
+    lower = np.where(view.pressed_n > 0.5, (PRESS_N - view.pressed_n) / STIFFNESS_N_M, bottom + PRESS_N / STIFFNESS_N_M)
+    goal = np.concatenate([view.stain[:, :2] + offset[:, :2], (view.tcp[:, 2] - lower)[:, None]], axis=1)
+    inside = (np.abs(view.eraser - view.board)[:, :2] < BOARD.size_m[:2] + 0.01).all(axis=1)
+    slides = inside & (bottom < SLIDE_M)
+    way = cross(view.tcp, goal, view.barrier, lift=0.045, clear=0.04, over=0.075)
+    pos = np.where(slides[:, None], goal, way)
+    pos = _eased(view, pos, goal)
+    pos[:, 2] = np.maximum(pos[:, 2], view.top + FINGERS_M)
+    return Plan(pos=pos, yaw=np.zeros(len(pos)), grip=np.zeros(len(pos)))
+
+
+def _eased(view: _View, pos: Floats, goal: Floats) -> Floats:
+    """Returns `pos` (N, 3) with a gentler way down or up where the tool is close to the height of `goal` (N, 3) [m]."""
+    rise = pos[:, 2] - view.tcp[:, 2]
+    close = np.abs(goal[:, 2] - view.tcp[:, 2]) < EASE_M
+    return np.concatenate([pos[:, :2], (view.tcp[:, 2] + np.where(close, EASE, 1.0) * rise)[:, None]], axis=1)
+
+
+def _withdraw(view: _View) -> Plan:
+    """Straight up, with whatever is in the hand."""
+    pos = view.tcp.copy()
+    pos[:, 2] = view.top + 1.8 * CLEAR_M
+    return Plan(pos=pos, yaw=np.zeros(len(pos)), grip=np.where(view.command < 0.5, 0.0, 1.0))
