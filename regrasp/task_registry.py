@@ -14,6 +14,9 @@ from sim.tasks.fruit_on_plate import FruitOnPlate
 from sim.tasks.peg_expert import PegExpert
 from sim.tasks.peg_in_hole import INFO as PEG_IN_HOLE
 from sim.tasks.peg_in_hole import PegInHole
+from sim.tasks.pick_place import PickPlaceExpert
+from sim.tasks.sort_two import INFO as SORT_TWO
+from sim.tasks.sort_two import SortTwo
 from sim.tasks.wipe_board import INFO as WIPE_BOARD
 from sim.tasks.wipe_board import WipeBoard
 from sim.tasks.wipe_expert import WipeExpert
@@ -36,6 +39,12 @@ _TASKS = {
         info=FRUIT_ON_PLATE, make=FruitOnPlate, expert=FruitExpert, demonstrator=partial(FruitExpert, unstick=False)
     ),
     PEG_IN_HOLE.name: TaskEntry(info=PEG_IN_HOLE, make=PegInHole, expert=PegExpert, demonstrator=PegExpert),
+    SORT_TWO.name: TaskEntry(
+        info=SORT_TWO,
+        make=SortTwo,
+        expert=partial(PickPlaceExpert, SORT_TWO),
+        demonstrator=partial(PickPlaceExpert, SORT_TWO),
+    ),
     WIPE_BOARD.name: TaskEntry(info=WIPE_BOARD, make=WipeBoard, expert=WipeExpert, demonstrator=WipeExpert),
 }
 
