@@ -1,11 +1,11 @@
-"""Reward mask and compiled reward specification. Compiled and evaluated in `residual`; carried everywhere."""
+"""Reward mask, compiled reward specification, and what its lint found. Compiled in `residual`; carried everywhere."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from core.arrays import in_range
 from core.errors import ContractError
@@ -55,6 +55,12 @@ class RewardNode:
         }  # fmt: skip
 
 
+Pay = Literal["progress", "rise", "level"]
+"""What a stage pays for: "progress" the change of its potential, so that going to and fro is worth nothing; "rise" only
+what the potential gains; "level" the potential itself, at every step. The lint finds out whether the last two can be
+hacked."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageReward:
     """One stage: its gate, its value tree, and when it is done."""
@@ -67,6 +73,50 @@ class StageReward:
     """G_z(s), smooth in [0, 1]."""
     done: RewardNode
     """done_z(s), in [0, 1]; 1 when the stage is reached."""
+    pays: Pay = "progress"
+
+    def __post_init__(self) -> None:
+        if self.pays not in get_args(Pay):
+            raise ContractError(f"stage {self.stage!r} pays for {self.pays!r}; allowed: {', '.join(get_args(Pay))}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LintCheck:
+    """One thing that was looked at before a reward may be trained on."""
+
+    name: str
+    value: float
+    """What was found; more is better in every check."""
+    needed: float
+    """Least value that passes."""
+    note: str = ""
+    """Where the value was found, or what to change."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it passed; NaN does not."""
+        return self.value >= self.needed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LintReport:
+    """What linting and probing a reward found."""
+
+    checks: tuple[LintCheck, ...]
+    successes: int
+    """Scripted recoveries that succeeded and were compared with."""
+    rollouts: int
+    """Random-policy rollouts that did not succeed and were compared with."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the reward may be trained on."""
+        return bool(self.checks) and all(c.ok for c in self.checks)
+
+    @property
+    def failed(self) -> tuple[LintCheck, ...]:
+        """The checks that did not pass."""
+        return tuple(c for c in self.checks if not c.ok)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +130,9 @@ class RewardSpec:
     scale: float
     """lambda, the weight of the shaped part against the sparse task reward."""
     provenance: Mapping[str, str] = field(default_factory=dict)
-    """Where it came from (descriptor id, model); not part of the hash."""
+    """Where it came from (descriptor, prompt, model, frames); not part of the hash."""
+    lint: LintReport | None = None
+    """What its lint found, None before it was linted; not part of the hash."""
 
     def __post_init__(self) -> None:
         in_range("scale", self.scale, 0.0, 1e3)
@@ -89,7 +141,13 @@ class RewardSpec:
     def canonical_json(self) -> str:
         """Returns the one text that stands for this reward: sorted keys, no spaces."""
         stages = [
-            {"stage": s.stage, "value": s.value.canonical(), "gate": s.gate.canonical(), "done": s.done.canonical()}
+            {
+                "stage": s.stage,
+                "pays": s.pays,
+                "value": s.value.canonical(),
+                "gate": s.gate.canonical(),
+                "done": s.done.canonical(),
+            }
             for s in self.stages
         ]
         data = {"library": self.library, "stages": stages, "costs": self.costs.canonical(), "scale": self.scale}

@@ -61,7 +61,7 @@ def compile_reward(
         scale=SCALE,
         provenance=_provenance(descriptor, manner),
     )
-    _check_consistency(spec)
+    check_consistency(spec)
     return spec
 
 
@@ -155,7 +155,8 @@ def _provenance(descriptor: RecoveryDescriptor, manner: Manner) -> dict[str, str
     }
 
 
-def _check_consistency(spec: RewardSpec) -> None:
+def check_consistency(spec: RewardSpec) -> None:
+    """Raises `ConfigError` where parameters of different leaves of a spec contradict each other."""
     nodes = [n for s in spec.stages for tree in (s.value, s.gate, s.done) for n in leaves(tree)]
     nodes += leaves(spec.costs)
     sought = {str(n.params["role"]) for n in nodes if n.term in _SOUGHT}

@@ -1,24 +1,33 @@
-"""A compiled reward at work: the potential of a state, the reward of a step, and the lint that keeps it honest.
+"""A compiled reward at work: the potential of a state and the reward of a step, for N worlds.
 
-Called by the recovery environment during training; never at run time.
+One attempt serves one sub-task. Who is who is taken from the attempt's first state: when the sub-task is done, the
+roles of the state change to those of the next one, and a potential on both sides of that instant would compare two
+different things. The environment ends the attempt there and says so as `success`; that step pays the bonus and no
+progress.
+
+Called by the recovery environment during training and by the lint; never at run time.
 """
 
 import functools
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 
 from core.arrays import Bools, Floats, Ints
 from core.errors import ConfigError
-from core.rewards import RewardNode, RewardSpec
+from core.rewards import Pay, RewardNode, RewardSpec
+from core.scene import ROLES
 from core.worlds import WorldState
 from residual.library import LIBRARY, Library
 from residual.penalties import Transition
 
 SUCCESS_BONUS = 5.0
-"""Sparse reward of the task's own success predicate, dimensionless. Source: our own feasibility runs."""
+"""Sparse reward of a success, dimensionless. Source: our own feasibility runs."""
+PAYS: tuple[Pay, ...] = get_args(Pay)
+"""Order of the rows of `RewardMemory.potential`."""
 
 
 class RewardMemory:
@@ -30,8 +39,10 @@ class RewardMemory:
     """
 
     def __init__(self, n: int, action_size: int) -> None:
-        self.potential: Floats = np.zeros(n)
-        """phi of the state before the step, shape (N,)."""
+        self.potential: Floats = np.zeros((len(PAYS), n))
+        """Share of phi that each way of paying has in the state before the step, shape (3, N)."""
+        self.roles: Ints = np.full((n, len(ROLES)), -1, dtype=np.int64)
+        """Who is who throughout the attempt, as in `WorldState.roles`, shape (N, 4)."""
         self.action: Floats = np.zeros((n, action_size))
         """Residual of the step before, shape (N, A)."""
 
@@ -96,19 +107,15 @@ class CompiledReward:
         library.require(spec.library)
         self.spec = spec
         self._program = _Program(spec, library)
+        self._rows = [PAYS.index(s.pays) for s in spec.stages]
         self._costs = [(n.weight, library.term(n.term), dict(n.params)) for n in spec.costs.children]
         for _, term, _params in self._costs:
             if term.kind != "penalty":
                 raise ConfigError(f"reward term {term.name!r} is not a penalty and cannot be a cost")
 
     def potential(self, state: WorldState) -> Floats:
-        """Returns phi of N states, in [0, 1], shape (N,)."""
-        values = self._program.run(state)
-        phi, entered = np.zeros(len(state.time_s)), np.ones(len(state.time_s))
-        for weight, value, gate, done in self._program.stages:
-            phi += weight * entered * values[gate] * values[value]
-            entered = entered * values[done]
-        return phi
+        """Returns phi of N states, in [0, 1], shape (N,), with the roles that they have."""
+        return np.asarray(self._shares(state).sum(axis=0))
 
     def stages_done(self, state: WorldState) -> Floats:
         """Returns done_z of every stage, in [0, 1], shape (N, Z)."""
@@ -121,10 +128,18 @@ class CompiledReward:
 
     def begin(self, state: WorldState, memory: RewardMemory, ids: Ints) -> None:
         """Starts attempts in worlds `ids` of the N worlds in `state`."""
-        memory.potential[ids] = self.potential(state.take(ids))
+        memory.roles[ids] = state.roles[ids]
+        memory.potential[:, ids] = self._shares(state.take(ids))
         memory.action[ids] = 0.0
 
-    def evaluate(self, prev: WorldState, state: WorldState, action: Floats, memory: RewardMemory) -> Floats:
+    def evaluate(
+        self,
+        prev: WorldState,
+        state: WorldState,
+        action: Floats,
+        memory: RewardMemory,
+        success: Bools | None = None,
+    ) -> Floats:
         """Returns the reward of one step, shape (N,), and moves `memory` on.
 
         Args:
@@ -132,9 +147,14 @@ class CompiledReward:
             state: The same worlds after it.
             action: Residual taken, dimensionless in [-1, 1], shape (N, A).
             memory: Of these worlds.
+            success: Where the attempt reached what it is for, shape (N,); the whole task's success when None.
         """
-        phi = self.potential(state)
-        reward = self.spec.scale * (phi - memory.potential) + SUCCESS_BONUS * state.success
+        won = state.success if success is None else success
+        prev, state = replace(prev, roles=memory.roles), replace(state, roles=memory.roles)
+        phi = np.where(won, memory.potential, self._shares(state))
+        progress, rise, _ = phi - memory.potential
+        reward = progress + np.maximum(rise, 0.0) + np.where(won, 0.0, phi[_LEVEL])
+        reward = self.spec.scale * reward + SUCCESS_BONUS * won
         reward += self.costs(Transition(prev=prev, state=state, action=action, prev_action=memory.action))
         memory.potential, memory.action = phi, np.array(action)
         return np.asarray(reward, dtype=np.float64)
@@ -146,67 +166,14 @@ class CompiledReward:
             total += weight * term.function(step, **params)
         return total
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lint:
-    """What probing a reward along scripted successes found."""
-
-    rising: float
-    """Share of steps on which phi did not fall by more than one part in a hundred, [0, 1]."""
-    gain: float
-    """Mean rise of phi from the first to the last state, [0, 1]."""
-    margin: float
-    """Smallest amount by which a success outscored all of its truncations and standing still, reward units."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether the reward may be trained on."""
-        return self.rising >= 0.9 and self.gain > 0.2 and self.margin > 0.0
+    def _shares(self, state: WorldState) -> Floats:
+        """Returns what stages that pay for progress, for a rise and for a level add to phi, shape (3, N)."""
+        values = self._program.run(state)
+        phi, entered = np.zeros((len(PAYS), len(state.time_s))), np.ones(len(state.time_s))
+        for row, (weight, value, gate, done) in zip(self._rows, self._program.stages, strict=True):
+            phi[row] += weight * entered * values[gate] * values[value]
+            entered = entered * values[done]
+        return phi
 
 
-def rises_along(reward: CompiledReward, states: Sequence[WorldState], action_size: int = 7) -> Lint:
-    """Probes a reward along trajectories that a demonstrator brought to success.
-
-    Args:
-        reward: Under test.
-        states: The same N worlds at successive control steps, at least 2; worlds never successful are left out.
-        action_size: A.
-
-    Raises:
-        ConfigError: No world succeeded, so nothing can be said.
-    """
-    success = np.stack([s.success for s in states])
-    won = np.asarray(success.any(axis=0))
-    if len(states) < 2 or not won.any():
-        raise ConfigError(f"none of the {success.shape[1]} scripted trajectories succeeded; the lint needs successes")
-    last = success.argmax(axis=0)
-    phi = np.stack([reward.potential(s) for s in states])
-    ends = phi[last, np.arange(len(won))]
-    counted = (np.arange(1, len(states))[:, None] <= last) & won
-    rising = float((np.diff(phi, axis=0) > -0.01)[counted].mean())
-    totals, waiting = _returns(reward, states, counted, action_size)
-    return Lint(rising=rising, gain=float((ends - phi[0])[won].mean()), margin=_margin(totals, waiting, last, won))
-
-
-def _returns(
-    reward: CompiledReward, states: Sequence[WorldState], counted: Bools, action_size: int
-) -> tuple[Floats, Floats]:
-    n = len(states[0].time_s)
-    still = np.zeros((n, action_size))
-    moving, waiting = reward.memory(n, action_size), reward.memory(n, action_size)
-    for memory in (moving, waiting):
-        reward.begin(states[0], memory, np.arange(n))
-    totals, idle = [np.zeros(n)], [np.zeros(n)]
-    for prev, state, on in zip(states, states[1:], counted, strict=False):
-        totals.append(totals[-1] + on * reward.evaluate(prev, state, still, moving))
-        idle.append(idle[-1] + on * reward.evaluate(states[0], states[0], still, waiting))
-    return np.stack(totals), np.stack(idle)
-
-
-def _margin(totals: Floats, waiting: Floats, last: Ints, won: Bools) -> float:
-    margins = []
-    for i in np.flatnonzero(won):
-        if last[i]:
-            rivals = np.concatenate([totals[: last[i], i], waiting[1 : last[i] + 1, i]])
-            margins.append(float(totals[last[i], i] - rivals.max()))
-    return min(margins, default=0.0)
+_LEVEL = PAYS.index("level")

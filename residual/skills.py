@@ -9,7 +9,7 @@ from core.errors import ConfigError
 from core.failures import FailureMode
 from core.ports import Expert
 from core.recovery import Rate, RecoveryStage, SkillCard
-from core.rewards import RewardSpec
+from core.rewards import LintReport, RewardSpec
 from core.robots import EE_DELTA, ResidualSpace
 from core.worlds import FailureState
 from residual.authority import authority_test, require_authority
@@ -17,8 +17,9 @@ from residual.bank import divide
 from residual.batch import RecoverySetup
 from residual.cards import TrainedCard, actor_sha256
 from residual.evaluate import base_alone_rate, network_actor, recovery_rate
+from residual.lint import lint_reward, linted, require_lint
 from residual.ppo import PpoConfig, Progress, Trained, TrainingPoint, train_actor
-from residual.reward import CompiledReward, Lint, rises_along
+from residual.probes import Probing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class TrainedSkill:
     skill: TrainedCard
     authority: Rate | None
     """The squeezed expert from the training states; None without an expert."""
-    lint: Lint | None
+    lint: LintReport | None
     """What probing the reward along the expert found; None without an expert."""
     history: tuple[TrainingPoint, ...]
 
@@ -93,7 +94,10 @@ def train_skill(
     if expert is not None:
         authority = authority_test(setup, parts.validation, expert)
         require_authority(request.name, authority)
-        lint = lint_reward(request.spec, setup, parts.validation, expert)
+        steps = setup.config.episode_steps
+        probing = Probing(world=setup.world, expert=expert, states=parts.validation, steps=steps)
+        lint = lint_reward(request.spec, probing)
+        require_lint(linted(request.spec, lint), force=False)
     trained = train_actor(
         setup, parts.train, parts.validation, request.spec, expert=expert, config=config, progress=progress
     )
@@ -125,32 +129,3 @@ def _card(
         evaluation=recovery_rate(setup.hard(), held_out, network_actor(trained.actor), seed=1),
         base_alone=base_alone_rate(setup.hard(), held_out, seed=1),
     )
-
-
-def lint_reward(spec: RewardSpec, setup: RecoverySetup, states: Sequence[FailureState], expert: Expert) -> Lint:
-    """Probes a reward along the expert's recoveries, without base and residual.
-
-    Args:
-        spec: Compiled reward.
-        setup: Where the expert acts.
-        states: Failure states to begin in; one per world is used.
-        expert: Demonstrator over ground truth.
-
-    Raises:
-        ConfigError: phi falls along successes, or a success does not outscore its truncations and standing still.
-    """
-    world = setup.world
-    filled = [states[k % len(states)].snapshot for k in range(world.n)]
-    world.restore(np.arange(world.n), filled)
-    seen = [world.state()]
-    for _ in range(setup.config.episode_steps):
-        world.step(expert.act(seen[-1]))
-        seen.append(world.state())
-    lint = rises_along(CompiledReward(spec), seen, EE_DELTA.size)
-    if not lint.ok:
-        raise ConfigError(
-            f"reward {spec.hash[:12]} can be hacked: phi rises on {lint.rising:.0%} of the expert's steps, 90% needed, "
-            f"it gains {lint.gain:.2f} (0.2 needed), margin of success {lint.margin:.2f} (above 0 needed); "
-            f"change its mask or parameters"
-        )
-    return lint

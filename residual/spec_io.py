@@ -120,7 +120,7 @@ def _names(what: str, value: Any) -> list[str]:
 
 def _mask(value: Any) -> RewardMask:
     if not isinstance(value, dict) or set(value) != {"library", "active"} or not isinstance(value["library"], str):
-        raise ConfigError(f'mask is {value!r}; write {{"library": "regrasp@1", "active": [names of terms]}}')
+        raise ConfigError(f'mask is {value!r}; write {{"library": "regrasp@2", "active": [names of terms]}}')
     return RewardMask(library=value["library"], active=frozenset(_names("mask active", value["active"])))
 
 

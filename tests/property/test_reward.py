@@ -17,8 +17,7 @@ from core.subtasks import Manner
 from core.worlds import Injection, WorldState
 from residual.compile import compile_reward
 from residual.library import LIBRARY
-from residual.masks import default_mask
-from residual.reward import CompiledReward, rises_along
+from residual.reward import CompiledReward
 from residual.spec_io import spec_from_json, spec_to_json
 from residual.templates import TEMPLATES as TEMPLATES_OF
 from sim.tasks.fruit_expert import FruitExpert
@@ -91,24 +90,16 @@ def test_the_potential_lies_in_zero_to_one_and_costs_are_never_positive(
     assert (reward.evaluate(states[0], states[0], np.zeros((N, EE_DELTA.size)), still) <= 0).all()
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_the_default_reward_rises_along_the_expert_and_cannot_be_hacked(mode: FailureMode) -> None:
-    reward = CompiledReward(compile_reward(descriptor(mode, default_mask(mode).active)))
-    lint = rises_along(reward, recoveries(mode))
-    assert lint.ok, lint
-    assert lint.margin > 3.0
-
-
 def test_rewards_telescope_the_shaped_part_is_what_phi_gained() -> None:
     mode = FailureMode.DROP
     free = compile_reward(descriptor(mode, frozenset(NEEDED | {"off_table"})))
     reward, states = CompiledReward(free), recoveries(mode)
     memory = reward.memory(N, EE_DELTA.size)
     reward.begin(states[0], memory, np.arange(N))
-    rewards = [reward.evaluate(a, b, np.zeros((N, 7)), memory) for a, b in itertools.pairwise(states[:30])]
+    no, still = np.zeros(N, dtype=bool), np.zeros((N, EE_DELTA.size))
+    rewards = [reward.evaluate(a, b, still, memory, no) for a, b in itertools.pairwise(states[:30])]
     gained = reward.potential(states[29]) - reward.potential(states[0])
-    bonus = 5.0 * np.sum([s.success for s in states[1:30]], axis=0)
-    assert np.sum(rewards, axis=0) == pytest.approx(free.scale * gained + bonus)
+    assert np.sum(rewards, axis=0) == pytest.approx(free.scale * gained)
 
 
 @settings(max_examples=40, deadline=None)
@@ -129,11 +120,3 @@ def test_and_or_and_if_keep_values_in_zero_to_one(a: float, b: float, weight: fl
         assert ((values[kind] >= 0) & (values[kind] <= 1 + 1e-9)).all()
     assert (values["or"] >= values["and"] - 1e-9).all()
     assert (values["if"] <= values["or"] + 1e-9).all()
-
-
-def test_a_reward_that_pays_for_standing_still_is_found_out() -> None:
-    always = RewardNode(kind="term", term="always")
-    stage = StageReward(stage="grasp", value=RewardNode(kind="term", term="grasp_open"), gate=always, done=always)
-    costs = RewardNode(kind="and", children=(RewardNode(kind="term", term="elapsed", weight=0.5),))
-    spec = RewardSpec(library=LIBRARY.id, stages=(stage,), costs=costs, scale=10.0)
-    assert not rises_along(CompiledReward(spec), recoveries(FailureMode.DROP)).ok

@@ -88,7 +88,7 @@ def test_a_mask_without_costs_compiles_to_costs_of_weight_zero() -> None:
 
 
 def test_an_unknown_term_names_the_nearest() -> None:
-    bad = replace(descriptor(), mask=RewardMask(library="regrasp@1", active=frozenset({"aproach"})))
+    bad = replace(descriptor(), mask=RewardMask(library="regrasp@2", active=frozenset({"aproach"})))
     with pytest.raises(ConfigError, match=r"unknown reward term 'aproach'; did you mean 'approach'"):
         compile_reward(bad)
 

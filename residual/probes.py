@@ -1,0 +1,172 @@
+"""What a reward is probed with: recoveries of a scripted expert, and rivals that deserve less than they.
+
+Runs are recorded on a `World` from captured failure states: the expert, a hand that shakes where the potential is high,
+random policies of which half begin in the middle of a recovery. `pushed` makes up states in which a hand moves the goal
+to the target, for goals that cannot be pushed. Nothing here judges: `residual.lint` does.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from core.arrays import Bools, Floats, Ints
+from core.errors import ConfigError
+from core.ports import Expert, World
+from core.robots import EE_DELTA
+from core.scene import ROLES
+from core.worlds import FailureState, WorldState
+
+PUSH_STEP_M = 0.01
+"""How far the made-up hand moves the goal in one step [m]: 0.2 m/s."""
+HOLD_STEPS = 8
+"""A random policy keeps an action for so many steps at most."""
+_GRIPPER = EE_DELTA.names.index("gripper")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probing:
+    """Where a reward is probed, and how hard."""
+
+    world: World
+    """Simulated cells; all of them are used."""
+    expert: Expert
+    """Demonstrator over ground truth."""
+    states: Sequence[FailureState]
+    """Failures that the reward is for; one per world is used."""
+    steps: int
+    """Control steps of an episode."""
+    subtasks: int = 1
+    """Sub-tasks of the task, S; an attempt at the last one ends with the task's success."""
+    rollouts: int = 50
+    """Random-policy rollouts, at least."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.states or self.steps < 2 or self.rollouts < 1:
+            raise ConfigError(
+                f"a reward is probed from {len(self.states)} failure states for {self.steps} steps with "
+                f"{self.rollouts} rollouts; give at least 1, 2 and 1"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """N worlds over T control steps."""
+
+    flat: WorldState
+    """T + 1 states of N worlds one after another, (T + 1) * N rows, with the roles of the first throughout."""
+    actions: Floats
+    """What was done, on [-1, 1], shape (T, N, A)."""
+    won: Bools
+    """Where the attempt had reached what it is for, shape (T + 1, N)."""
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return len(self.actions)
+
+    @property
+    def n(self) -> int:
+        """N."""
+        return int(self.won.shape[1])
+
+    def rows(self, index: Ints) -> WorldState:
+        """Returns the states at steps `index` (K, N) of the same world, K * N rows."""
+        return self.flat.take((index * self.n + np.arange(self.n)).ravel())
+
+    def ends(self) -> Ints:
+        """Returns the step of the first success, T + 1 where there is none, shape (N,)."""
+        return np.where(self.won.any(axis=0), self.won.argmax(axis=0), self.steps + 1)
+
+
+Pilot = Callable[[int, WorldState], Floats]
+"""Returns actions (N, A), in `EE_DELTA` units, from the step's number and the state."""
+
+
+def record(probing: Probing, pilot: Pilot) -> Run:
+    """Returns what happens from the failure states when `pilot` acts for an episode."""
+    world, n = probing.world, probing.world.n
+    chosen = [probing.states[k % len(probing.states)] for k in range(n)]
+    world.restore(np.arange(n), [s.snapshot for s in chosen])
+    seen, taken = [world.state()], []
+    for k in range(probing.steps):
+        taken.append(pilot(k, seen[-1]))
+        world.step(taken[-1])
+        seen.append(world.state())
+    begun = seen[0].subtask
+    last = begun >= probing.subtasks - 1
+    won = np.stack([np.where(last, s.success, s.subtask > begun) for s in seen])
+    actions = np.clip(EE_DELTA.normalise(np.stack(taken)), -1.0, 1.0)
+    flat = replace(joined(seen), roles=np.tile(seen[0].roles, (len(seen), 1)))
+    return Run(flat=flat, actions=actions, won=won)
+
+
+def joined(states: Sequence[WorldState]) -> WorldState:
+    """Returns the rows of several states one after another."""
+    names = [f.name for f in fields(WorldState) if f.name != "object_names"]
+    values = {name: np.concatenate([getattr(s, name) for s in states]) for name in names}
+    return WorldState(object_names=states[0].object_names, **values)
+
+
+def shaking(probing: Probing, begins: Ints, *, gripper: bool) -> Pilot:
+    """Returns a hand that follows the expert up to a step and then goes to and fro as fast as it may.
+
+    Args:
+        probing: Whose expert.
+        begins: First step of the shaking, shape (N,).
+        gripper: Whether the fingers open and close too; else they stay as they were told.
+    """
+    rng = np.random.default_rng([probing.seed, 1])
+    way = EE_DELTA.high * rng.choice([-1.0, 1.0], (len(begins), EE_DELTA.size))
+
+    def act(k: int, state: WorldState) -> Floats:
+        shake = way * (-1.0) ** k
+        toggled = np.full(len(begins), float(k // 3 % 2))
+        shake[:, _GRIPPER] = toggled if gripper else np.clip(state.gripper_command, 0.0, 1.0)
+        return np.where((k < begins)[:, None], probing.expert.act(state), shake)
+
+    return act
+
+
+def wandering(probing: Probing, begins: Ints, batch: int) -> Pilot:
+    """Returns a random policy that keeps each action for a few steps, after the expert's first `begins` (N,) steps."""
+    rng = np.random.default_rng([probing.seed, 2, batch])
+    held = np.zeros((len(begins), EE_DELTA.size))
+
+    def act(k: int, state: WorldState) -> Floats:
+        fresh = rng.uniform(EE_DELTA.low, EE_DELTA.high, held.shape)
+        change = (rng.random(len(held)) < 1.0 / HOLD_STEPS) | (k == begins) | (k == 0)
+        held[change] = fresh[change]
+        return np.where((k < begins)[:, None], probing.expert.act(state), held)
+
+    return act
+
+
+def pushed(run: Run) -> tuple[Run, Run]:
+    """Returns made-up runs from the first states: a hand pushes the goal to the target, and moves so without the goal.
+
+    Nothing else moves, and nothing succeeds: the target is where it was, only the goal came.
+
+    Args:
+        run: Whose first states; worlds without a goal or a target, or with one that is absent, stand still.
+    """
+    n = run.n
+    first = run.flat.take(np.arange(n))
+    target, goal = first.of("target"), first.of("goal")
+    way = np.where(np.isfinite(target - goal) & (target[:, 2:] > -0.1) & (goal[:, 2:] > -0.1), target - goal, 0.0)
+    way[:, 2] = 0.0
+    length = np.linalg.norm(way, axis=1)
+    steps = max(2, int(np.ceil(length.max() / PUSH_STEP_M)))
+    index = first.roles[:, ROLES.index("goal")]
+    states: tuple[list[WorldState], list[WorldState]] = ([], [])
+    for k in range(steps + 1):
+        moved = way * np.minimum(1.0, k * PUSH_STEP_M / np.maximum(length, 1e-9))[:, None]
+        hand = np.where(length[:, None] > 0, goal + moved, first.tcp_pos_in_base)
+        pos = first.object_pos_in_base.copy()
+        pos[np.arange(n), index] += np.where(index[:, None] >= 0, moved, 0.0)
+        states[1].append(replace(first, tcp_pos_in_base=hand))
+        states[0].append(replace(states[1][-1], object_pos_in_base=pos))
+    still, lost = np.zeros((steps, n, EE_DELTA.size)), np.zeros((steps + 1, n), dtype=bool)
+    with_goal, without = (Run(flat=joined(s), actions=still, won=lost) for s in states)
+    return with_goal, without
