@@ -8,6 +8,7 @@ from core.errors import unknown_name
 from core.ports import Expert
 from core.tasks import TaskInfo
 from sim.task import Task
+from sim.tasks.drawer_expert import DrawerExpert
 from sim.tasks.fruit_expert import FruitExpert
 from sim.tasks.fruit_on_plate import INFO as FRUIT_ON_PLATE
 from sim.tasks.fruit_on_plate import FruitOnPlate
@@ -17,6 +18,8 @@ from sim.tasks.peg_in_hole import PegInHole
 from sim.tasks.pick_place import PickPlaceExpert
 from sim.tasks.sort_two import INFO as SORT_TWO
 from sim.tasks.sort_two import SortTwo
+from sim.tasks.tidy_drawer import INFO as TIDY_DRAWER
+from sim.tasks.tidy_drawer import TidyDrawer
 from sim.tasks.wipe_board import INFO as WIPE_BOARD
 from sim.tasks.wipe_board import WipeBoard
 from sim.tasks.wipe_expert import WipeExpert
@@ -45,6 +48,7 @@ _TASKS = {
         expert=partial(PickPlaceExpert, SORT_TWO),
         demonstrator=partial(PickPlaceExpert, SORT_TWO),
     ),
+    TIDY_DRAWER.name: TaskEntry(info=TIDY_DRAWER, make=TidyDrawer, expert=DrawerExpert, demonstrator=DrawerExpert),
     WIPE_BOARD.name: TaskEntry(info=WIPE_BOARD, make=WipeBoard, expert=WipeExpert, demonstrator=WipeExpert),
 }
 
