@@ -22,7 +22,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "reward_terms.md"
 PLOTS = PAGE.parent / "terms"
 POINTS = 121
 """Points of a curve."""
-_WIDE, _TALL = 300, 150
+_WIDE, _TALL = 310, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 36, 290, 10, 112
 _HEAD = """# The terms of the reward library `{library}`
 Written from the code by `python -m regrasp.reward_page`; how terms become one reward is in [rewards.md](rewards.md).

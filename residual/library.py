@@ -134,7 +134,7 @@ _TERMS = (
         function=place.insertion, kind="value", category="positional",
         variable="depth of the tip below the rim", unit="m", scale=0.03, monotone="rises with depth",
         parameters=(
-            _TARGET, _GOAL, _number("rim_m", 0.02, -0.2, 0.2), _number("tip_m", 0.03, 0, 0.2),
+            _TARGET, _GOAL, _number("rim_m", 0.02, -0.05, 0.2), _number("tip_m", 0.03, 0, 0.2),
             _number("depth_m", 0.03, 0.002, 0.2), _number("radius_m", 0.006, 0.001, 0.1),
         ),
     ),

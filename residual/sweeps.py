@@ -19,7 +19,7 @@ from core.worlds import WorldState
 from residual.penalties import Transition
 from residual.term import Term
 
-TOOL_M = np.array([0.4, 0.0, 0.125])
+TOOL_M = np.array([0.4, 0.0, 0.35])
 """Where the tool and, unless a sweep moves it, every object is [m]."""
 
 Params = Mapping[str, float | str]

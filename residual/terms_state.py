@@ -8,7 +8,7 @@ import numpy as np
 from core.arrays import Bools, Floats
 from core.scene import ROLES
 from core.worlds import WorldState
-from residual.terms import GRIP_GAP, PARKED_BELOW_M, grips, offset, position, share, tool_distance
+from residual.terms import PARKED_BELOW_M, grips, offset, position, share, tool_distance
 
 
 def always(state: WorldState) -> Floats:
@@ -67,7 +67,7 @@ def hand_closed(state: WorldState) -> Floats:
     return np.asarray(1.0 - np.clip(state.gripper_opening, 0.0, 1.0))
 
 
-def held(state: WorldState, *, role: str, near_m: float, gap_share: float = GRIP_GAP) -> Floats:
+def held(state: WorldState, *, role: str, near_m: float, gap_share: float) -> Floats:
     """Whether an object sits between fingers told to close, 0 or 1, dimensionless in [0, 1]; 0 if absent.
 
     Formula: 1 if d < near_m and command < 0.5 and opening - command > gap_share else 0, d = |tool - role|
