@@ -136,7 +136,7 @@ class PickPlaceExpert:
         view = self._view(state)
         rows = np.arange(len(state.time_s))
         target = np.argmax(self._blocks.index[None] == state.roles[:, :1], axis=1)
-        inside = view.held.any(axis=1)
+        inside = np.asarray(view.held.any(axis=1))
         plan = self._fetch(view, rows, target)
         plan = choose(self._carry(view, rows, np.argmax(view.held, axis=1)), plan, inside)
         finished = state.subtask == len(self._info.subtasks)
