@@ -39,7 +39,8 @@ def check_authority(task: TaskEntry, models: Models, skills: tuple[TrainedCard, 
         space = skill.card.space
         rate = next((r for known, r in tested if _same(known, space)), None)
         if rate is None:
-            rate = authority_test(RecoverySetup(world=world, surrogate=surrogate, space=space), states, task.expert())
+            setup = RecoverySetup(world=world, course=task.info.course, surrogate=surrogate, space=space)
+            rate = authority_test(setup, states, task.expert())
             tested.append((space, rate))
         require_authority(skill.card.name, rate)
         rates[skill.card.name] = rate

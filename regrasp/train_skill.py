@@ -81,6 +81,7 @@ def _train(
 ) -> TrainedSkill:
     setup = RecoverySetup(
         world=BatchWorld(task.make(), TRAINING_WORLDS),
+        course=task.info.course,
         surrogate=load_surrogate(models.surrogate(task.info.name)),
         space=default_space(),
         config=RecoveryConfig(episode_steps=EPISODE_STEPS, domain=DomainRanges()),

@@ -20,7 +20,7 @@ from core.scene import SceneRoles, SceneState, TrackedObject
 from core.worlds import FailureState, WorldSnapshot
 from residual.tensors import read_manifest, read_tensors, write_manifest, write_tensors
 
-BANK_FORMAT = "regrasp-bank@1"
+BANK_FORMAT = "regrasp-bank@2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,11 @@ def mixed(bank: Sequence[FailureState], count: int, *, late: float = 0.5, seed: 
     return tuple(chosen[k] for k in rng.permutation(len(chosen)))
 
 
+def by_subtask(bank: Sequence[FailureState]) -> dict[int, tuple[FailureState, ...]]:
+    """Returns the states of each sub-task that failed, by its index, rising."""
+    return {k: tuple(s for s in bank if s.subtask == k) for k in sorted({s.subtask for s in bank})}
+
+
 def _cycled(states: list[FailureState], count: int, rng: np.random.Generator) -> list[FailureState]:
     rounds = -(-count // len(states))
     order = np.concatenate([rng.permutation(len(states)) for _ in range(rounds)]) if rounds else np.zeros(0, dtype=int)
@@ -123,6 +128,8 @@ def _tensors(bank: Sequence[FailureState]) -> dict[str, NDArray[Any]]:
     tensors = {name: np.stack([getattr(s.snapshot, name) for s in bank]) for name in ("physics", "controller", "task")}
     for i, state in enumerate(bank):
         tensors[f"belief{i}"] = _positions(state.belief)
+        if state.policy_features.size:
+            tensors[f"policy{i}"] = np.asarray(state.policy_features)
         if state.queue is not None:
             tensors[f"queue{i}"] = np.asarray(state.queue.values)
     return tensors
@@ -136,6 +143,7 @@ def _entry(state: FailureState) -> dict[str, Any]:
     roles, queue = state.snapshot.roles, state.queue
     return {
         "mode": str(state.mode), "seed": state.seed, "age_s": state.age_s, "instruction": state.snapshot.instruction,
+        "subtask": state.subtask,
         "roles": {"target": roles.target, "distractor": roles.distractor, "goal": roles.goal,
                   "obstacle": roles.obstacle},
         "queue": None if queue is None else
@@ -164,4 +172,6 @@ def _state(i: int, entry: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> F
         age_s=float(entry["age_s"]),
         queue=None if queue is None else ActionChunk(values=tensors[f"queue{i}"], **queue),
         belief=SceneState(t_ns=int(belief["t_ns"]), objects=objects, source=belief["source"]),
+        subtask=int(entry["subtask"]),
+        policy_features=tensors.get(f"policy{i}", np.zeros(0)),
     )

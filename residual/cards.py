@@ -14,13 +14,11 @@ import numpy as np
 from core.errors import ArtifactError, ContractError
 from core.recovery import Rate, SkillCard
 from core.robots import EE_DELTA, ResidualSpace
-from residual.features import FEATURES
+from residual.features import FEATURE_LAYOUT, FEATURES
 from residual.mlp import Mlp
 from residual.tensors import fingerprint, read_manifest, read_tensors, write_manifest, write_tensors
 
 CARD_FORMAT = "regrasp-skill@1"
-FEATURE_LAYOUT = "recovery@1"
-"""Version of the layout in `features`; an actor reads no other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +86,9 @@ def load_skill(path: Path, *, base_policy: str) -> TrainedCard:
             f"use the skills of that policy or retrain them with `regrasp train`"
         )
     actor = Mlp.of(read_tensors(path.parent / card.weights_file, card.weights_sha256), "tanh")
-    if (actor.inputs, actor.outputs) != (FEATURES, len(card.space.dims)):
+    if actor.inputs < FEATURES or actor.outputs != len(card.space.dims):
         raise ArtifactError(
-            f"skill {path} maps {actor.inputs} values to {actor.outputs}; this version needs {FEATURES} to "
+            f"skill {path} maps {actor.inputs} values to {actor.outputs}; this version needs {FEATURES} or more to "
             f"{len(card.space.dims)}: retrain it"
         )
     return TrainedCard(card=card, actor=actor)

@@ -1,7 +1,8 @@
 """The recovery environment for stable-baselines3: a `VecEnv` over `RecoveryBatch` with the compiled reward.
 
-Every episode begins in a failure state of the bank. It ends with success, when the target falls from the table, when
-the time is up (a truncation: PPO bootstraps it), or when the physics was reset (void: reward 0). Called by `ppo`.
+Every episode begins in a failure state of the bank, in the sub-task that failed. It ends when that is recovered, when
+what it is about falls from the table, when the time is up (a truncation: PPO bootstraps it), or when the physics was
+reset (void: reward 0). Called by `ppo`.
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,6 @@ from core.rewards import RewardSpec
 from core.robots import EE_DELTA
 from core.worlds import FailureState
 from residual.batch import RecoveryBatch, RecoverySetup
-from residual.features import FEATURES
-from residual.penalties import fallen
 from residual.reward import CompiledReward
 
 _Vec = NDArray[np.float32]
@@ -47,7 +46,8 @@ class RecoveryVecEnv(VecEnv):  # type: ignore[misc]  # stable-baselines3 is seen
         self._actions: Floats = np.zeros((n, dims))
         self._returns: Floats = np.zeros(n)
         box = gymnasium.spaces.Box
-        super().__init__(n, box(-np.inf, np.inf, (FEATURES,), np.float32), box(-1.0, 1.0, (dims,), np.float32))
+        size = setup.features
+        super().__init__(n, box(-np.inf, np.inf, (size,), np.float32), box(-1.0, 1.0, (dims,), np.float32))
 
     def reset(self) -> _Vec:
         """Begins a recovery in every world and returns the observations, shape (N, F)."""
@@ -60,12 +60,12 @@ class RecoveryVecEnv(VecEnv):  # type: ignore[misc]  # stable-baselines3 is seen
 
     def step_wait(self) -> tuple[_Vec, _Vec, Bools, list[dict[str, Any]]]:
         """Runs the step; returns observations, rewards, dones and infos; worlds that are done begin anew."""
-        prev, residual = self.batch.state, self.batch.spread(self._actions)
+        prev, residual = self.batch.judged(), self.batch.spread(self._actions)
         self.batch.step(residual)
-        state = self.batch.state
+        state = self.batch.judged()
         reward = np.where(state.physics_reset, 0.0, self._reward.evaluate(prev, state, residual, self._memory))
         self._returns += reward
-        over = state.success | fallen(state, "target") | state.physics_reset
+        over = self.batch.over()
         done = over | self.batch.timed_out()
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         ended = np.flatnonzero(done)
@@ -97,7 +97,7 @@ class RecoveryVecEnv(VecEnv):  # type: ignore[misc]  # stable-baselines3 is seen
     def _begin(self, ids: Ints) -> None:
         chosen = self._rng.integers(0, len(self._bank), len(ids))
         self.batch.start(ids, [self._bank[k] for k in chosen])
-        self._reward.begin(self.batch.state, self._memory, ids)
+        self._reward.begin(self.batch.judged(), self._memory, ids)
         self._returns[ids] = 0.0
 
     def _ending(self, i: int, over: bool, success: bool) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from core.robots import EE_DELTA, ResidualSpace
 from core.worlds import FailureState
 from residual.batch import RecoveryBatch, RecoverySetup
 from residual.mlp import Mlp
-from residual.penalties import fallen
 
 Actor = Callable[[RecoveryBatch], Floats]
 """Residuals (N, A) for the coming step."""
@@ -60,8 +59,8 @@ def _block(batch: RecoveryBatch, states: Sequence[FailureState], act: Actor) -> 
     open_, won = np.ones(batch.n, dtype=bool), np.zeros(batch.n, dtype=bool)
     for _ in range(batch.config.episode_steps):
         batch.step(act(batch))
-        won |= open_ & batch.state.success & ~batch.state.physics_reset
-        open_ &= ~(batch.state.success | batch.state.physics_reset | fallen(batch.state, "target"))
+        won |= open_ & batch.recovered()
+        open_ &= ~batch.over()
         if not open_.any():
             break
     return won[: len(states)]

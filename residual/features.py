@@ -4,8 +4,11 @@ Called by the recovery environment, and by `policy` at run time. Nothing here re
 `Tracked`, the arm as proprioception. Layout (F values, all of the order of 1):
 
     tool position 3, tilt 3, gripper measured and commanded 2 · tool to target, distractor, goal, obstacle 4 x 3,
-    seen flags 4 · tool to target and distractor, magnified 2 x 3 · target to goal, magnified 3 · base action 7 ·
-    stage one-hot 8 · holds target, holds distractor 2 · previous residual 7 · tracking error 3
+    seen flags 4 · tool to target and distractor, magnified 2 x 3 · target to goal, magnified 3, more magnified 2 ·
+    height of target and goal 2 · base action 7 · stage one-hot 13 · manner one-hot 5 · holds target, distractor 2 ·
+    previous residual 7 · tracking error 3 · previous two commanded actions 2 x 7
+
+A skill may read P more values, the frozen policy's own features (see `policy_features`); they are appended.
 """
 
 from dataclasses import dataclass
@@ -16,20 +19,24 @@ from core.arrays import Bools, Floats, Ints
 from core.demonstrations import proprio
 from core.flow import Observation
 from core.robots import EE_DELTA
-from core.scene import ROLES, SceneRoles, SceneState
+from core.scene import ROLES, SceneState
+from core.stages import MANNERS, STAGES, Due, Situation, by_role, due_now, held_now, known_positions, stages_now
+from core.subtasks import Course
 from core.worlds import WorldState
-from residual.terms import GRIP_GAP, PARKED_BELOW_M
 
-STAGES = ("retreat", "approach", "align", "grasp", "lift", "transport", "place", "release")
-"""Order of the stage one-hot; names of `RecoveryStage`."""
-FEATURES = 8 + 12 + 4 + 6 + 3 + EE_DELTA.size + len(STAGES) + 2 + EE_DELTA.size + 3
+FEATURE_LAYOUT = "residual-features@2"
+"""Version of the layout; an actor reads no other."""
+PAST = 2
+"""Commanded actions that are remembered: more than the 0.1 s that an action may be late."""
+FEATURES = 8 + 12 + 4 + 6 + 5 + 2 + 2 * EE_DELTA.size + len(STAGES) + len(MANNERS) + 2 + 3 + PAST * EE_DELTA.size
 """F."""
 GOAL_REACH_M = 0.06
 """Farthest the commanded position is taken to run ahead of the tool [m]; the arm's controller cuts it there too."""
-HOLD_NEAR_M = 0.045
-"""A gripped object's centre is at most this far from the tool centre point [m]: 20 mm grasp, 10 mm noise, margin."""
+FINE_M = 0.005
+"""Offset of target and goal at which the most magnified feature is 0.76 [m]: a hole has clearances of this order."""
 _CENTRE_M = np.array([0.45, 0.0, 0.15])
 _TARGET, _DISTRACTOR, _GOAL = ROLES.index("target"), ROLES.index("distractor"), ROLES.index("goal")
+_STAGE_ROWS, _MANNER_ROWS = np.eye(len(STAGES)), np.eye(len(MANNERS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +58,19 @@ class Body:
         """Commanded gripper opening, shape (N,)."""
         return self.proprio[:, 7]
 
+    def take(self, rows: Ints | Bools) -> "Body":
+        """Returns the same for a subset of arms."""
+        return Body(tcp_pos_in_base=self.tcp_pos_in_base[rows], proprio=self.proprio[rows])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracked:
-    """Where the objects are thought to be, by role."""
+    """What is due, and where those who matter to it are thought to be."""
 
+    due: Due
+    """By the same positions."""
     pos_in_base: Floats
-    """Shape (N, 4, 3) [m], roles in the order of `ROLES`; any finite value where not seen."""
+    """Shape (N, 4, 3) [m], roles in the order of `ROLES`; 0 where not seen."""
     seen: Bools
     """Shape (N, 4)."""
 
@@ -76,17 +89,17 @@ class Trace:
         """Commanded minus measured tool position at the previous tick, shape (N, 3) [m]."""
         self.tcp: Floats = np.full((n, 3), np.nan)
         """Tool position at the previous tick, NaN at the start, shape (N, 3) [m]."""
-        self.command: Floats = np.zeros((n, 3))
-        """Commanded translation of the previous tick, shape (N, 3) [m]."""
+        self.commands: Floats = np.zeros((n, PAST, EE_DELTA.size))
+        """Commanded actions on [-1, 1], newest first, shape (N, PAST, A)."""
 
     def forget(self, ids: Ints) -> None:
         """Starts arms `ids` anew."""
-        self.residual[ids], self.ahead[ids], self.command[ids], self.tcp[ids] = 0.0, 0.0, 0.0, np.nan
+        self.residual[ids], self.ahead[ids], self.commands[ids], self.tcp[ids] = 0.0, 0.0, 0.0, np.nan
 
     def take(self, ids: Ints) -> "Trace":
         """Returns the memory of arms `ids`, copied."""
-        part = Trace(len(ids))
-        part.residual, part.ahead, part.command = self.residual[ids], self.ahead[ids], self.command[ids]
+        part = Trace(0)
+        part.residual, part.ahead, part.commands = self.residual[ids], self.ahead[ids], self.commands[ids]
         part.tcp = self.tcp[ids]
         return part
 
@@ -99,8 +112,8 @@ class Trace:
         """
         before = self.tcp[ids]
         moved = np.where(np.isnan(before), 0.0, tcp_pos_in_base - before)
-        ahead = self.ahead[ids] + self.command[ids]
-        length = np.linalg.norm(ahead, axis=1, keepdims=True)
+        ahead = self.ahead[ids] + self.commands[ids, 0, :3] * EE_DELTA.high[:3]
+        length = np.sqrt((ahead * ahead).sum(axis=1, keepdims=True))
         self.ahead[ids] = ahead * np.minimum(1.0, GOAL_REACH_M / np.maximum(length, 1e-9)) - moved
         self.tcp[ids] = tcp_pos_in_base
 
@@ -111,7 +124,8 @@ class Trace:
             residual: Dimensionless, shape (N, A).
             commanded: Composed actions (N, A), in `EE_DELTA` units.
         """
-        self.residual, self.command = np.array(residual), np.array(commanded[:, :3])
+        self.residual = np.array(residual)
+        self.commands = np.concatenate([EE_DELTA.normalise(commanded)[:, None], self.commands[:, :-1]], axis=1)
 
 
 def body_of_state(state: WorldState) -> Body:
@@ -135,63 +149,51 @@ def body_of_observation(obs: Observation) -> Body:
     return Body(tcp_pos_in_base=obs.tcp_pos_in_base[None], proprio=row[None])
 
 
-def tracked_of_state(state: WorldState) -> Tracked:
-    """Returns where everything truly is in N worlds; parked objects are not seen."""
-    pos = np.stack([state.of(role) for role in ROLES], axis=1)
-    seen = pos[:, :, 2] > PARKED_BELOW_M
-    return Tracked(pos_in_base=np.where(seen[:, :, None], pos, 0.0), seen=seen)
-
-
-def tracked_of_scene(scene: SceneState, roles: SceneRoles) -> Tracked:
-    """Returns what the tracker believes, by role, N = 1."""
-    found = [scene.position(roles.of(r)) if roles.of(r) else None for r in ROLES]
-    seen = np.array([p is not None and p[2] > PARKED_BELOW_M for p in found])
-    pos = np.stack([p if p is not None and s else np.zeros(3) for p, s in zip(found, seen, strict=True)])
-    return Tracked(pos_in_base=pos[None], seen=seen[None])
-
-
-def holding(body: Body, tracked: Tracked) -> Bools:
-    """Returns whether target and distractor sit in the gripper, shape (N, 2), by width and place."""
-    blocked = (body.command < 0.5) & (body.opening - body.command > GRIP_GAP)
-    offset = tracked.pos_in_base[:, [_TARGET, _DISTRACTOR]] - body.tcp_pos_in_base[:, None]
-    distance = np.where(tracked.seen[:, [_TARGET, _DISTRACTOR]], np.linalg.norm(offset, axis=2), np.inf)
-    nearest = distance == distance.min(axis=1, keepdims=True)
-    return np.asarray(blocked[:, None] & nearest & (distance < HOLD_NEAR_M))
-
-
-def stage_of(body: Body, tracked: Tracked, held: Bools) -> Ints:
-    """Returns the index into `STAGES` of what is to be done next, shape (N,), a rule on tracked quantities.
+def tracked_by_role(pos_in_base: Floats, due: Due) -> Tracked:
+    """Returns who is where in N arms.
 
     Args:
-        body: N arms.
-        tracked: Where things are.
-        held: From `holding`, shape (N, 2).
+        pos_in_base: Object centres, shape (N, O, 3) [m]; NaN where not known.
+        due: By these positions.
     """
-    target, goal = tracked.pos_in_base[:, _TARGET], tracked.pos_in_base[:, _GOAL]
-    aside = np.linalg.norm((target - body.tcp_pos_in_base)[:, :2], axis=1)
-    distance = np.linalg.norm(target - body.tcp_pos_in_base, axis=1)
-    to_goal = np.linalg.norm((goal - target)[:, :2], axis=1)
-    placed = (to_goal < 0.05) & (target[:, 2] - goal[:, 2] < 0.06) & tracked.seen[:, _GOAL]
-    away = distance > 0.06
-    names = np.select(
-        [
-            placed & away,
-            placed,
-            held[:, 1],
-            held[:, 0] & (to_goal < 0.04),
-            held[:, 0] & (target[:, 2] > 0.07),
-            held[:, 0],
-            distance < 0.025,
-            aside < 0.025,
-        ],
-        [STAGES.index(s) for s in ("retreat", "release", "retreat", "place", "transport", "lift", "grasp", "align")],
-        STAGES.index("approach"),
+    pos, seen = by_role(pos_in_base, due.roles)
+    return Tracked(due=due, pos_in_base=pos, seen=seen)
+
+
+def tracked_of_scene(scene: SceneState, course: Course) -> Tracked:
+    """Returns what the tracker believes, by role, N = 1.
+
+    Args:
+        scene: Tracked now.
+        course: What the arm was told to do.
+    """
+    known = known_positions(course, scene)
+    return tracked_by_role(known, due_now(course, known))
+
+
+def situation(body: Body, tracked: Tracked) -> Situation:
+    """Returns what the stage rule sees of N arms."""
+    return Situation(
+        manner=tracked.due.manner,
+        finished=tracked.due.finished,
+        tcp_pos_in_base=body.tcp_pos_in_base,
+        opening=body.opening,
+        command=body.command,
+        pos_in_base=tracked.pos_in_base,
+        seen=tracked.seen,
     )
-    return np.asarray(names, dtype=np.int64)
 
 
-def assemble(body: Body, tracked: Tracked, base: Floats, trace: Trace, stage_known: Bools | None = None) -> Floats:
-    """Returns the policy's input, float64 (N, F).
+def assemble(
+    body: Body,
+    tracked: Tracked,
+    base: Floats,
+    trace: Trace,
+    *,
+    stage_known: Bools | None = None,
+    policy_features: Floats | None = None,
+) -> Floats:
+    """Returns the policy's input, float64 (N, F + P).
 
     Args:
         body: N arms.
@@ -199,25 +201,34 @@ def assemble(body: Body, tracked: Tracked, base: Floats, trace: Trace, stage_kno
         base: Base actions (N, A), in `EE_DELTA` units.
         trace: Memory, already moved on to this tick by `Trace.observe`.
         stage_known: Where the stage is told, shape (N,); everywhere when None.
+        policy_features: The frozen policy's own features, shape (N, P); none when None.
     """
-    held = holding(body, tracked)
-    stage = np.eye(len(STAGES))[stage_of(body, tracked, held)]
+    n, now = len(base), situation(body, tracked)
+    held = held_now(now)
+    stage = _STAGE_ROWS[stages_now(now, held)]
     if stage_known is not None:
         stage = stage * stage_known[:, None]
     offset = np.where(tracked.seen[:, :, None], tracked.pos_in_base - body.tcp_pos_in_base[:, None], 0.0)
-    to_goal = tracked.pos_in_base[:, _GOAL] - tracked.pos_in_base[:, _TARGET]
+    both = tracked.seen[:, [_TARGET]] & tracked.seen[:, [_GOAL]]
+    to_goal = np.where(both, tracked.pos_in_base[:, _GOAL] - tracked.pos_in_base[:, _TARGET], 0.0)
     parts = [
         (body.tcp_pos_in_base - _CENTRE_M) * 5.0,
         body.proprio[:, 3:6] * 3.0,
         body.proprio[:, 6:8] * 2.0 - 1.0,
-        np.clip(offset * 5.0, -2.0, 2.0).reshape(len(base), -1),
-        tracked.seen.astype(np.float64),
-        np.tanh(offset[:, [_TARGET, _DISTRACTOR]] * 30.0).reshape(len(base), -1),
-        np.tanh(np.where(tracked.seen[:, [_GOAL]], to_goal, 0.0) * 20.0),
+        np.clip(offset * 5.0, -2.0, 2.0).reshape(n, -1),
+        tracked.seen,
+        np.tanh(offset[:, [_TARGET, _DISTRACTOR]] * 30.0).reshape(n, -1),
+        np.tanh(to_goal * 20.0),
+        np.tanh(to_goal[:, :2] / FINE_M),
+        np.clip(tracked.pos_in_base[:, [_TARGET, _GOAL], 2] * 5.0, -1.0, 2.0),
         np.clip(EE_DELTA.normalise(base), -1.0, 1.0),
         stage,
-        held.astype(np.float64),
+        _MANNER_ROWS[tracked.due.manner],
+        held,
         trace.residual,
         trace.ahead * 20.0,
+        np.clip(trace.commands, -1.0, 1.0).reshape(n, -1),
     ]
-    return np.concatenate(parts, axis=1)
+    if policy_features is not None:
+        parts.append(policy_features)
+    return np.concatenate(parts, axis=1, dtype=np.float64)

@@ -14,7 +14,6 @@ from core.arrays import Floats, Ints
 from core.ports import Expert
 from core.worlds import FailureState
 from residual.batch import RecoveryBatch
-from residual.penalties import fallen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +125,7 @@ class _School:
             xs.append(torch.as_tensor(batch.features, dtype=torch.float32))
             ys.append(torch.as_tensor(wanted[:, dims], dtype=torch.float32))
             batch.step(self._driven(wanted, xs[-1]))
-            done = batch.state.success | fallen(batch.state, "target") | batch.state.physics_reset | batch.timed_out()
+            done = batch.over() | batch.timed_out()
         return Imitated(features=torch.cat(xs), residuals=torch.cat(ys))
 
     def _begin(self, ids: Ints, expert_share: float) -> None:

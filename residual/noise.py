@@ -1,16 +1,17 @@
-"""What a tracker does to the truth: bias, noise, delay, dropouts. Called by `residual.batch`, in training only."""
+"""What a tracker does to the truth: bias, noise, delay, dropouts alone and in bursts. Called by `residual.batch`.
+
+In training only. `DomainRanges` draws the physical parameters of an episode.
+"""
 
 from dataclasses import dataclass, fields
 
 import numpy as np
 
-from core.arrays import Floats, Ints
+from core.arrays import Bools, Floats, Ints
 from core.errors import ConfigError
-from core.scene import ROLES
 from core.worlds import DomainParams
-from residual.features import Tracked
 
-LONGEST_DELAY = 4
+LONGEST_DELAY = 6
 """Control steps of tracked positions that are kept."""
 
 
@@ -26,6 +27,10 @@ class TrackerNoise:
     """Largest age of an estimate, in control steps; drawn per episode."""
     dropout: float = 0.1
     """Probability that an object is not found in a step and its last estimate is held."""
+    burst: float = 0.005
+    """Probability that an object is lost in a step for many steps: something is in front of it."""
+    burst_steps: int = 16
+    """Most steps for which it is lost then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +62,11 @@ class DomainRanges:
 
 
 class NoisyTracker:
-    """Tracks N worlds badly.
+    """Tracks the O objects of N worlds badly.
 
     Args:
         n: Worlds.
+        objects: O.
         noise: How badly.
         rng: Randomness.
 
@@ -68,30 +74,43 @@ class NoisyTracker:
         ConfigError: A longer delay than is kept.
     """
 
-    def __init__(self, n: int, noise: TrackerNoise, rng: np.random.Generator) -> None:
+    def __init__(self, n: int, objects: int, noise: TrackerNoise, rng: np.random.Generator) -> None:
         if not 0 <= noise.delay_steps <= LONGEST_DELAY:
             raise ConfigError(f"tracker noise delay_steps is {noise.delay_steps}; allowed 0..{LONGEST_DELAY}")
         self._noise, self._rng = noise, rng
-        self._past = np.zeros((n, LONGEST_DELAY + 1, len(ROLES), 3))
-        self._past_seen = np.zeros((n, LONGEST_DELAY + 1, len(ROLES)), dtype=bool)
-        self._delay = np.zeros(n, dtype=np.int64)
-        self._bias = np.zeros((n, len(ROLES), 3))
-        self._estimate = np.zeros((n, len(ROLES), 3))
+        self._past: Floats = np.zeros((n, LONGEST_DELAY + 1, objects, 3))
+        self._now: Ints = np.zeros(n, dtype=np.int64)
+        self._delay: Ints = np.zeros(n, dtype=np.int64)
+        self._bias: Floats = np.zeros((n, objects, 3))
+        self._estimate: Floats = np.zeros((n, objects, 3))
+        self._lost: Ints = np.zeros((n, objects), dtype=np.int64)
 
-    def start(self, ids: Ints, truth: Tracked) -> None:
-        """Starts episodes in worlds `ids`; `truth` has one row per id."""
-        self._past[ids], self._past_seen[ids] = truth.pos_in_base[:, None], truth.seen[:, None]
+    def start(self, ids: Ints, truth: Floats) -> None:
+        """Starts episodes in worlds `ids`; `truth` (M, O, 3) [m] has one row per id."""
+        self._past[ids], self._now[ids], self._lost[ids] = truth[:, None], 0, 0
         self._delay[ids] = self._rng.integers(0, self._noise.delay_steps + 1, len(ids))
-        self._bias[ids] = self._rng.normal(0.0, self._noise.bias_m, (len(ids), len(ROLES), 3))
-        self._estimate[ids] = truth.pos_in_base + self._bias[ids]
+        self._bias[ids] = self._rng.normal(0.0, self._noise.bias_m, truth.shape)
+        self._estimate[ids] = truth + self._bias[ids]
 
-    def track(self, ids: Ints, truth: Tracked) -> Tracked:
-        """Returns where the objects of worlds `ids` seem to be; `truth` has one row per id."""
-        self._past[ids] = np.roll(self._past[ids], 1, axis=1)
-        self._past_seen[ids] = np.roll(self._past_seen[ids], 1, axis=1)
-        self._past[ids, 0], self._past_seen[ids, 0] = truth.pos_in_base, truth.seen
-        late, seen = self._past[ids, self._delay[ids]], self._past_seen[ids, self._delay[ids]]
-        fresh = late + self._bias[ids] + self._rng.normal(0.0, self._noise.noise_m, late.shape)
-        lost = self._rng.random(seen.shape) < self._noise.dropout
+    def track(self, ids: Ints, truth: Floats) -> Floats:
+        """Returns where the objects of worlds `ids` seem to be, shape (M, O, 3) [m].
+
+        Args:
+            ids: Shape (M,).
+            truth: Where they are, shape (M, O, 3) [m].
+        """
+        now = (self._now[ids] + 1) % (LONGEST_DELAY + 1)
+        self._now[ids], self._past[ids, now] = now, truth
+        late = self._past[ids, (now - self._delay[ids]) % (LONGEST_DELAY + 1)]
+        fresh = late + self._bias[ids] + self._noise.noise_m * self._rng.standard_normal(late.shape)
+        lost = self._hidden(ids, truth.shape[:2])
         self._estimate[ids] = np.where(lost[:, :, None], self._estimate[ids], fresh)
-        return Tracked(pos_in_base=self._estimate[ids], seen=seen)
+        return self._estimate[ids]
+
+    def _hidden(self, ids: Ints, shape: tuple[int, ...]) -> Bools:
+        left, chance = np.maximum(self._lost[ids] - 1, 0), self._rng.random(shape)
+        begins = chance < self._noise.burst
+        if begins.any():
+            left[begins] = self._rng.integers(1, self._noise.burst_steps + 1, int(begins.sum()))
+        self._lost[ids] = left
+        return np.asarray((left > 0) | (chance > 1.0 - self._noise.dropout))

@@ -12,13 +12,18 @@ import numpy as np
 from core.arrays import Floats
 from core.flow import ActionChunk, Observation
 from core.robots import EE_DELTA
-from core.scene import ROLES, SceneRoles, SceneState
-from residual.features import Body, body_of_observation, tracked_of_scene
+from core.scene import ROLES, SceneState
+from core.stages import MANNERS
+from core.subtasks import Course
+from residual.features import Body, Tracked, body_of_observation, tracked_of_scene
 from residual.mlp import Mlp
 
-INPUTS = 8 + 5 * 3
-"""Proprioception, tool to target, goal and distractor, target to goal, target height and place."""
+MOST_SUBTASKS = 4
+"""Sub-tasks that the network tells apart; any beyond count as the last."""
+INPUTS = 8 + 5 * 3 + len(MANNERS) + MOST_SUBTASKS + 1
+"""Proprioception, tool to target, goal and distractor, target to goal, target, manner, sub-tasks done."""
 _TARGET, _DISTRACTOR, _GOAL = ROLES.index("target"), ROLES.index("distractor"), ROLES.index("goal")
+_MANNER_ROWS, _PROGRESS_ROWS = np.eye(len(MANNERS)), np.eye(MOST_SUBTASKS + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,28 +40,30 @@ class Surrogate:
     policy_id: str
     """name@hash."""
 
-    def plan(self, body: Body, positions: Floats) -> Floats:
+    def plan(self, body: Body, tracked: Tracked) -> Floats:
         """Returns chunks (N, T, A) in `EE_DELTA` units.
 
         Args:
             body: N arms.
-            positions: Where the policy thinks the objects are, by role, shape (N, 4, 3) [m].
+            tracked: What the policy thinks is due, and where it thinks the objects are.
         """
-        x = (surrogate_inputs(body.proprio, positions) - self.mean) / self.scale
+        x = (surrogate_inputs(body.proprio, tracked) - self.mean) / self.scale
         unit = np.clip(self.network(x), -1.0, 1.0).reshape(len(x), self.chunk, EE_DELTA.size)
         return EE_DELTA.denormalise(unit)
 
 
-def surrogate_inputs(proprio: Floats, positions: Floats) -> Floats:
+def surrogate_inputs(proprio: Floats, tracked: Tracked) -> Floats:
     """Returns the network's inputs before scaling, shape (N, INPUTS).
 
     Args:
         proprio: As `core.demonstrations.proprio` gives it, shape (N, 8).
-        positions: By role in the order of `ROLES`, shape (N, 4, 3) [m].
+        tracked: What is due, and where everything is thought to be.
     """
-    tcp = proprio[:, :3]
-    target, goal, distractor = positions[:, _TARGET], positions[:, _GOAL], positions[:, _DISTRACTOR]
-    return np.concatenate([proprio, target - tcp, goal - tcp, distractor - tcp, goal - target, target], axis=1)
+    tcp, pos = proprio[:, :3], tracked.pos_in_base
+    target, goal, distractor = pos[:, _TARGET], pos[:, _GOAL], pos[:, _DISTRACTOR]
+    done = _PROGRESS_ROWS[np.minimum(tracked.due.progress, MOST_SUBTASKS)]
+    places = [target - tcp, goal - tcp, distractor - tcp, goal - target, target]
+    return np.concatenate([proprio, *places, _MANNER_ROWS[tracked.due.manner], done], axis=1)
 
 
 class SurrogatePolicy:
@@ -64,14 +71,12 @@ class SurrogatePolicy:
 
     Args:
         surrogate: Trained network.
-        roles: Reads who is who from an instruction, e.g. `TaskInfo.roles`.
+        course: Reads what is to be done from an instruction, e.g. `TaskInfo.course`.
         scene: Returns the latest believed scene.
     """
 
-    def __init__(
-        self, surrogate: Surrogate, roles: Callable[[str], SceneRoles], scene: Callable[[], SceneState]
-    ) -> None:
-        self._surrogate, self._roles, self._scene = surrogate, roles, scene
+    def __init__(self, surrogate: Surrogate, course: Callable[[str], Course], scene: Callable[[], SceneState]) -> None:
+        self._surrogate, self._course, self._scene = surrogate, course, scene
         self._ready: ActionChunk | None = None
 
     @property
@@ -81,8 +86,8 @@ class SurrogatePolicy:
 
     def submit(self, obs: Observation) -> None:
         """Plans at once; the chunk waits for `poll`."""
-        tracked = tracked_of_scene(self._scene(), self._roles(obs.instruction))
-        values = self._surrogate.plan(body_of_observation(obs), tracked.pos_in_base)[0]
+        tracked = tracked_of_scene(self._scene(), self._course(obs.instruction))
+        values = self._surrogate.plan(body_of_observation(obs), tracked)[0]
         self._ready = ActionChunk(obs_t_ns=obs.t_ns, values=values, dt_s=EE_DELTA.dt_s, policy_id=self.policy_id)
 
     def poll(self) -> ActionChunk | None:

@@ -12,7 +12,7 @@ from residual.mlp import Mlp
 from residual.surrogate import INPUTS, Surrogate
 from residual.tensors import read_manifest, read_tensors, write_manifest, write_tensors
 
-SURROGATE_FORMAT = "regrasp-surrogate@1"
+SURROGATE_FORMAT = "regrasp-surrogate@2"
 
 
 def save_surrogate(folder: Path, surrogate: Surrogate, made: Mapping[str, float | str]) -> None:

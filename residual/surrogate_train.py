@@ -1,7 +1,7 @@
 """Trains the surrogate on demonstrations. Called by `train`; takes half a minute of one core for 400 episodes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -10,7 +10,9 @@ from core.arrays import Floats
 from core.demonstrations import Demonstrations
 from core.errors import ConfigError
 from core.robots import EE_DELTA
-from core.scene import ROLES, SceneRoles
+from core.stages import Due, due_now
+from core.subtasks import Course
+from residual.features import Tracked, tracked_by_role
 from residual.mlp import Mlp
 from residual.networks import network_of, perceptron
 from residual.surrogate import INPUTS, Surrogate, surrogate_inputs
@@ -40,7 +42,7 @@ class SurrogateConfig:
 
 def train_surrogate(
     demos: Demonstrations,
-    roles: Callable[[str], SceneRoles],
+    course: Callable[[str], Course],
     config: SurrogateConfig,
     progress: Progress | None = None,
 ) -> Surrogate:
@@ -48,7 +50,7 @@ def train_surrogate(
 
     Args:
         demos: Demonstrations; images are not used.
-        roles: Reads who is who from an instruction, e.g. `TaskInfo.roles`.
+        course: Reads what is to be done from an instruction, e.g. `TaskInfo.course`.
         config: Sizes and rates.
         progress: Called after every epoch with its number and its loss.
 
@@ -57,7 +59,7 @@ def train_surrogate(
     """
     torch.set_num_threads(1)
     torch.manual_seed(config.seed)
-    rows = _Rows(demos, role_positions(demos, roles), config)
+    rows = _Rows(demos, tracked_rows(demos, course), config)
     model = perceptron(INPUTS, config.hidden, config.chunk * EE_DELTA.size, "relu")
     _fit(model, rows, config, progress)
     return finished(network_of(model, "relu"), rows.mean, rows.scale, config.chunk)
@@ -70,19 +72,27 @@ def finished(network: Mlp, mean: Floats, scale: Floats, chunk: int) -> Surrogate
     )
 
 
-def role_positions(demos: Demonstrations, roles: Callable[[str], SceneRoles]) -> Floats:
-    """Returns object positions by role for every row, shape (M, 4, 3) [m]; zeros where no object has the role."""
-    known = {name: i for i, name in enumerate(demos.object_names)}
-    index = np.full((len(demos.instructions), len(ROLES)), -1)
-    for e, instruction in enumerate(demos.instructions):
-        for r, role in enumerate(ROLES):
-            name = roles(instruction).of(role)
-            if name and name not in known:
-                raise ConfigError(f"instruction {instruction!r} needs {name!r}; demonstrations track {sorted(known)}")
-            index[e, r] = known.get(name, -1)
-    rows = index[demos.episode]
-    found = demos.objects_in_base[np.arange(len(rows))[:, None], rows]
-    return np.where(rows[:, :, None] >= 0, found, 0.0)
+def tracked_rows(demos: Demonstrations, course: Callable[[str], Course]) -> Tracked:
+    """Returns what was due in every row of the demonstrations, and where those who mattered to it truly were.
+
+    Args:
+        demos: M rows.
+        course: Reads what is to be done from an instruction.
+
+    Raises:
+        ConfigError: An instruction needs objects that the demonstrations do not track.
+    """
+    told = np.array(demos.instructions)[demos.episode]
+    rows, parts = [], []
+    for text in sorted(set(demos.instructions)):
+        wanted = course(text)
+        if wanted.names != demos.object_names:
+            raise ConfigError(f"instruction {text!r} needs {wanted.names}; demonstrations track {demos.object_names}")
+        rows.append(np.flatnonzero(told == text))
+        parts.append(due_now(wanted, demos.objects_in_base[rows[-1]]))
+    order = np.argsort(np.concatenate(rows))
+    due = Due(**{f.name: np.concatenate([getattr(p, f.name) for p in parts])[order] for f in fields(Due)})
+    return tracked_by_role(demos.objects_in_base, due)
 
 
 def chunked(demos: Demonstrations, length: int) -> Floats:
@@ -96,17 +106,18 @@ def chunked(demos: Demonstrations, length: int) -> Floats:
 class _Rows:
     """Network inputs and targets of all rows; positions are shaken anew every epoch."""
 
-    def __init__(self, demos: Demonstrations, positions: Floats, config: SurrogateConfig) -> None:
-        self._proprio, self._positions, self._noise = demos.proprio, positions, config.noise_m
-        x = surrogate_inputs(demos.proprio, positions)
+    def __init__(self, demos: Demonstrations, tracked: Tracked, config: SurrogateConfig) -> None:
+        self._proprio, self._tracked, self._noise = demos.proprio, tracked, config.noise_m
+        x = surrogate_inputs(demos.proprio, tracked)
         self.mean, self.scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-3)
         unit = EE_DELTA.normalise(chunked(demos, config.chunk)).reshape(len(x), -1)
         self.targets = torch.as_tensor(unit, dtype=torch.float32)
 
     def shaken(self, rng: np.random.Generator) -> torch.Tensor:
         """Returns scaled inputs (M, INPUTS) with fresh noise on the positions."""
-        shift = rng.normal(0.0, self._noise, self._positions.shape)
-        x = (surrogate_inputs(self._proprio, self._positions + shift) - self.mean) / self.scale
+        pos = self._tracked.pos_in_base
+        moved = replace(self._tracked, pos_in_base=pos + rng.normal(0.0, self._noise, pos.shape))
+        x = (surrogate_inputs(self._proprio, moved) - self.mean) / self.scale
         return torch.as_tensor(x, dtype=torch.float32)
 
 

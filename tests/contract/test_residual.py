@@ -11,7 +11,8 @@ from core.flow import Observation
 from core.ports import Policy, Residual
 from core.recovery import Rate, RecoveryStage, SkillCard
 from core.robots import EE_DELTA, ResidualSpace
-from core.scene import SceneRoles, SceneState, TrackedObject
+from core.scene import SceneState, TrackedObject
+from core.subtasks import Manner
 from residual.cards import TrainedCard, actor_sha256
 from residual.features import FEATURES
 from residual.mlp import Mlp
@@ -20,7 +21,6 @@ from residual.surrogate import INPUTS, SurrogatePolicy
 from residual.surrogate_train import finished
 from sim.tasks.fruit_on_plate import INFO
 
-ROLES = SceneRoles(target="apple", distractor="lemon", goal="plate", obstacle="block")
 DIMS = (0, 1, 2, 6)
 
 
@@ -39,12 +39,12 @@ def trained() -> ResidualSkill:
     beta[list(DIMS)] = 1.0
     actor = random_network(FEATURES, len(DIMS))
     card = SkillCard(
-        name="drop", task="fruit_on_plate", modes=(FailureMode.DROP,), stages=(RecoveryStage.APPROACH,),
+        name="drop", task="fruit_on_plate", manner=Manner.PLACE, modes=(FailureMode.DROP,), stages=(RecoveryStage.APPROACH,),
         space=ResidualSpace(dims=DIMS, alpha=alpha, beta=beta), resume_when="placed", weights_file="drop.safetensors",
         weights_sha256=actor_sha256(actor), reward_hash="", base_policy="b@0", surrogate="s@0", warm_start="none",
         train_seed=0, train_steps=0, eval_seeds=(0, 0), evaluation=Rate(k=0, n=0), base_alone=Rate(k=0, n=0),
     )  # fmt: skip
-    return ResidualSkill(TrainedCard(card=card, actor=actor), ROLES)
+    return ResidualSkill(TrainedCard(card=card, actor=actor), INFO.course("put the apple on the plate"))
 
 
 @pytest.fixture(params=["trained", "fake"])
@@ -118,7 +118,7 @@ def test_the_trained_one_ignores_how_far_a_base_action_lies_outside_its_bounds()
 
 def test_the_surrogate_is_a_policy_that_answers_once_and_forgets() -> None:
     surrogate = finished(random_network(INPUTS, 8 * 7), np.zeros(INPUTS), np.ones(INPUTS), 8)
-    policy = SurrogatePolicy(surrogate, INFO.roles, lambda: scene(0))
+    policy = SurrogatePolicy(surrogate, INFO.course, lambda: scene(0))
     assert isinstance(policy, Policy)
     assert policy.poll() is None
     policy.submit(observation(3))

@@ -16,8 +16,9 @@ from core.probe import NOMINAL, ProbeLayer, ProbeWeights
 from core.recovery import Rate, RecoveryStage, SkillCard
 from core.robots import EE_DELTA
 from core.scene import SceneRoles, SceneState, TrackedObject
+from core.subtasks import Manner
 from core.worlds import FailureState, WorldSnapshot
-from residual.bank import divide, load_bank, mixed, save_bank
+from residual.bank import by_subtask, divide, load_bank, mixed, save_bank
 from residual.cards import TrainedCard, actor_sha256, load_card, load_skill, load_skills, save_skill
 from residual.features import FEATURES
 from residual.mlp import Mlp
@@ -44,7 +45,7 @@ def network(*sizes: int, seed: int = 0) -> Mlp:
 def skill() -> TrainedCard:
     actor = network(FEATURES, 16, EE_DELTA.size)
     card = SkillCard(
-        name="drop", task="fruit_on_plate", modes=(FailureMode.DROP,), stages=(RecoveryStage.APPROACH,),
+        name="drop", task="fruit_on_plate", manner=Manner.PLACE, modes=(FailureMode.DROP,), stages=(RecoveryStage.APPROACH,),
         space=default_space(), resume_when="placed", weights_file="drop.safetensors",
         weights_sha256=actor_sha256(actor), reward_hash="0" * 64, base_policy=BASE, surrogate="surrogate@1",
         warm_start="none", train_seed=0, train_steps=1000, eval_seeds=(5, 9), evaluation=Rate(k=9, n=10),
@@ -67,7 +68,8 @@ def failure(i: int) -> FailureState:
             physics=rng.normal(size=9), controller=rng.normal(size=4), task=rng.normal(size=3),
             roles=SceneRoles(target="apple", goal="plate"), instruction="put the apple on the plate",
         ),
-        mode=FailureMode.DROP, seed=i // 2, age_s=0.1 * (i % 20), queue=queue if i % 3 else None,
+        mode=FailureMode.DROP, seed=i // 2, age_s=0.1 * (i % 20), queue=queue if i % 3 else None, subtask=i % 2,
+        policy_features=rng.normal(size=4) if i % 5 else np.zeros(0),
         belief=SceneState(
             t_ns=3, source="image",
             objects={n: TrackedObject(pos_in_base=p, t_ns=2, confidence=0.5) for n, p in things.items()},
@@ -132,7 +134,7 @@ def test_flipped_bytes_missing_files_and_empty_folders_are_named(skill: TrainedC
     ("change", "message"),
     [
         (lambda m: m.update(format="other@1"), "has format 'other@1'"),
-        (lambda m: m.update(features="recovery@0"), "reads features 'recovery@0'"),
+        (lambda m: m.update(features="recovery@1"), "reads features 'recovery@1'"),
         (lambda m: m["card"].pop("space"), "is damaged"),
         (lambda m: m["card"].update(modes=["dropp"]), "is damaged"),
         (lambda m: m["card"].update(resume_when="never"), "is damaged"),
@@ -174,7 +176,8 @@ def test_layers_that_do_not_fit_and_unknown_activations_are_refused() -> None:
 def test_a_bank_survives_the_disk_bit_for_bit(bank: tuple[FailureState, ...], tmp_path: Path) -> None:
     save_bank(tmp_path, bank)
     for read, saved in zip(load_bank(tmp_path), bank, strict=True):
-        assert (read.mode, read.seed, read.age_s) == (saved.mode, saved.seed, saved.age_s)
+        assert (read.mode, read.seed, read.age_s, read.subtask) == (saved.mode, saved.seed, saved.age_s, saved.subtask)
+        assert (read.policy_features == saved.policy_features).all()
         assert read.snapshot.roles == saved.snapshot.roles
         assert (read.snapshot.physics == saved.snapshot.physics).all()
         assert (read.snapshot.task == saved.snapshot.task).all()

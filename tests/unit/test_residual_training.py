@@ -19,7 +19,7 @@ from residual.batch import RecoveryBatch, RecoveryConfig, RecoverySetup
 from residual.compile import compile_reward
 from residual.env import RecoveryVecEnv
 from residual.evaluate import base_alone_rate, expert_actor, idle_actor, network_actor, recovered
-from residual.features import FEATURES, Tracked
+from residual.features import FEATURES
 from residual.imitation import ImitationConfig, imitate
 from residual.masks import default_mask
 from residual.mlp import Mlp
@@ -104,7 +104,7 @@ def idle_base() -> Surrogate:
 
 @pytest.fixture(scope="module")
 def setup(world: BatchWorld, idle_base: Surrogate) -> RecoverySetup:
-    return RecoverySetup(world=world, surrogate=idle_base, space=default_space())
+    return RecoverySetup(world=world, course=INFO.course, surrogate=idle_base, space=default_space())
 
 
 @pytest.fixture(scope="module")
@@ -223,21 +223,27 @@ def test_an_environment_without_a_bank_is_refused(setup: RecoverySetup, spec: Re
 def test_a_noiseless_tracker_tells_the_truth_and_a_late_one_the_past(setup: RecoverySetup) -> None:
     ids, rng = np.arange(4), np.random.default_rng(0)
     exact = TrackerNoise(noise_m=0.0, bias_m=0.0, delay_steps=0, dropout=0.0)
-    path = [np.full((4, 4, 3), float(k)) for k in range(6)]
-    for noise, age in ((exact, 0), (replace(exact, delay_steps=2), None), (replace(exact, dropout=1.0), 5)):
-        tracker = NoisyTracker(4, noise, rng)
-        seen = np.ones((4, 4), dtype=bool)
-        tracker.start(ids, truth_at(path[0], seen))
+    path = [np.full((4, 5, 3), float(k)) for k in range(10)]
+    for noise, age in ((exact, 0), (replace(exact, delay_steps=2), None), (replace(exact, dropout=1.0), 9)):
+        tracker = NoisyTracker(4, 5, noise, rng)
+        tracker.start(ids, path[0])
         for pos in path[1:]:
-            found = tracker.track(ids, truth_at(pos, seen)).pos_in_base
-        ages = 5 - found[:, 0, 0]
+            found = tracker.track(ids, pos)
+        ages = 9 - found[:, 0, 0]
         assert set(ages) <= {0, 1, 2} if age is None else (ages == age).all()
     with pytest.raises(ConfigError, match="delay_steps is 9"):
-        NoisyTracker(4, replace(exact, delay_steps=9), rng)
+        NoisyTracker(4, 5, replace(exact, delay_steps=9), rng)
 
 
-def truth_at(pos: np.ndarray, seen: np.ndarray) -> Tracked:
-    return Tracked(pos_in_base=pos, seen=seen)
+def test_a_hidden_object_stays_where_it_was_last_seen_for_many_steps() -> None:
+    noise = TrackerNoise(noise_m=0.0, bias_m=0.0, delay_steps=0, dropout=0.0, burst=0.02, burst_steps=16)
+    tracker, ids = NoisyTracker(8, 3, noise, np.random.default_rng(0)), np.arange(8)
+    tracker.start(ids, np.zeros((8, 3, 3)))
+    ages = np.array([k - tracker.track(ids, np.full((8, 3, 3), float(k)))[:, :, 0] for k in range(1, 400)])
+    lengths = ages[:-1][ages[1:] == 0]
+    assert 0.05 < (ages > 0).mean() < 0.3
+    assert lengths.max() <= 48
+    assert (lengths > 3).any()
 
 
 def test_domain_parameters_stay_in_their_ranges_and_leave_a_share_nominal() -> None:
