@@ -229,6 +229,10 @@ class World(Protocol):
         """Puts snapshots back, one per id, bit for bit when the domain is the one they were taken in."""
         ...
 
+    def park(self, ids: Ints, names: Sequence[str]) -> None:
+        """Takes an object out of each of worlds `ids`, by name; "" takes nothing."""
+        ...
+
 
 @runtime_checkable
 class Expert(Protocol):

@@ -18,6 +18,7 @@ from core.stages import MANNERS
 from core.subtasks import Course, Manner
 from core.worlds import FailureState, WorldState
 from residual.agenda import Agenda
+from residual.curriculum import SceneEdit
 from residual.driver import BaseDriver
 from residual.features import FEATURES, Trace, assemble, body_of_state, tracked_by_role
 from residual.noise import DomainRanges, NoisyTracker, TrackerNoise
@@ -108,18 +109,37 @@ class RecoveryBatch:
         """Steps since the recovery began, shape (N,)."""
         self.subtask: Ints = np.zeros(n, dtype=np.int64)
         """Sub-task that each recovery is about, shape (N,)."""
+        self.eased: Bools = np.zeros(n, dtype=bool)
+        """Which recoveries began in an easier scene, shape (N,)."""
+        self._limit: Ints = np.full(n, config.episode_steps)
         self._last: Bools = np.zeros(n, dtype=bool)
         self._stays: Bools = np.zeros(n, dtype=bool)
         self._roles: Ints = np.full((n, len(ROLES)), -1, dtype=np.int64)
 
-    def start(self, ids: Ints, states: Sequence[FailureState]) -> None:
-        """Begins recoveries in worlds `ids` from captured failures, one each."""
-        domain = None if self.config.domain is None else self.config.domain.draw(len(ids), self._rng)
+    def start(
+        self, ids: Ints, states: Sequence[FailureState], edits: Sequence[SceneEdit] = (), eased: Bools | None = None
+    ) -> None:
+        """Begins recoveries in worlds `ids` from captured failures, one each.
+
+        Args:
+            ids: Worlds, shape (M,).
+            states: Failures, one per id.
+            edits: What makes a scene easier.
+            eased: Which of the M scenes are made easier; none when None.
+        """
+        easy = np.zeros(len(ids), dtype=bool) if eased is None or not edits else eased
+        steady, longer = (easy & any(e.kind == kind for e in edits) for kind in ("steady", "longer"))
+        domain = None if self.config.domain is None else self.config.domain.draw(len(ids), self._rng, steady)
         self._world.restore(ids, [s.snapshot for s in states], domain)
+        for edit in (e for e in edits if e.kind == "remove"):
+            names = [s.snapshot.roles.of(edit.role) if on else "" for s, on in zip(states, easy, strict=True)]
+            self._world.park(ids, names)
+        self._limit[ids] = np.where(longer, self.config.episode_steps * 3 // 2, self.config.episode_steps)
+        self.eased[ids] = easy
         self.state = self._world.state()
         self._aim(ids, states)
         truth = self.state.object_pos_in_base[ids]
-        self._tracker.start(ids, truth)
+        self._tracker.start(ids, truth, steady)
         self._trace.forget(ids)
         knows = self._rng.random(len(ids)) < self.config.base_knows
         self._driver.start(ids, states, self.state.object_names, truth, knows)
@@ -172,7 +192,7 @@ class RecoveryBatch:
 
     def timed_out(self) -> Bools:
         """Returns whether the time is up, shape (N,)."""
-        return np.asarray(self.steps >= self.config.episode_steps)
+        return np.asarray(self.steps >= self._limit)
 
     def judged(self) -> WorldState:
         """Returns the ground truth as a reward sees it: success and who is who are those of these recoveries."""

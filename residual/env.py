@@ -17,11 +17,14 @@ from core.arrays import Bools, Floats, Ints
 from core.errors import ConfigError
 from core.rewards import RewardSpec
 from core.robots import EE_DELTA
-from core.worlds import FailureState
+from core.worlds import FailureState, WorldState
 from residual.batch import RecoveryBatch, RecoverySetup
+from residual.curriculum import EASED_SHARE, SceneEdit
 from residual.reward import CompiledReward
 
 _Vec = NDArray[np.float32]
+DONE_ABOVE = 0.5
+"""A stage whose exit predicate is above this counts as done."""
 
 
 class RecoveryVecEnv(VecEnv):  # type: ignore[misc]  # stable-baselines3 is seen as untyped
@@ -45,6 +48,7 @@ class RecoveryVecEnv(VecEnv):  # type: ignore[misc]  # stable-baselines3 is seen
         self._memory = self._reward.memory(n, EE_DELTA.size)
         self._actions: Floats = np.zeros((n, dims))
         self._returns: Floats = np.zeros(n)
+        self._edits: tuple[SceneEdit, ...] = ()
         box = gymnasium.spaces.Box
         size = setup.features
         super().__init__(n, box(-np.inf, np.inf, (size,), np.float32), box(-1.0, 1.0, (dims,), np.float32))
@@ -69,11 +73,21 @@ class RecoveryVecEnv(VecEnv):  # type: ignore[misc]  # stable-baselines3 is seen
         done = over | self.batch.timed_out()
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         ended = np.flatnonzero(done)
-        for i in ended:
-            infos[i] = self._ending(int(i), bool(over[i]), bool(state.success[i]))
         if len(ended):
+            stuck = self._stuck(state)
+            for i in ended:
+                infos[i] = self._ending(int(i), bool(over[i]), bool(state.success[i]), stuck[i])
             self._begin(ended)
         return self._observations(), reward.astype(np.float32), done, infos
+
+    def change_reward(self, spec: RewardSpec) -> None:
+        """Judges from now on by another reward; recoveries that are under way go on."""
+        self._reward = CompiledReward(spec)
+        self._reward.begin(self.batch.judged(), self._memory, np.arange(self.num_envs))
+
+    def ease(self, edits: Sequence[SceneEdit]) -> None:
+        """Makes a share of the recoveries that begin from now on easier; as they are without edits."""
+        self._edits = tuple(edits)
 
     def close(self) -> None:
         """Nothing to close: the world belongs to the caller."""
@@ -96,12 +110,22 @@ class RecoveryVecEnv(VecEnv):  # type: ignore[misc]  # stable-baselines3 is seen
 
     def _begin(self, ids: Ints) -> None:
         chosen = self._rng.integers(0, len(self._bank), len(ids))
-        self.batch.start(ids, [self._bank[k] for k in chosen])
+        eased = self._rng.random(len(ids)) < EASED_SHARE if self._edits else None
+        self.batch.start(ids, [self._bank[k] for k in chosen], self._edits, eased)
         self._reward.begin(self.batch.judged(), self._memory, ids)
         self._returns[ids] = 0.0
 
-    def _ending(self, i: int, over: bool, success: bool) -> dict[str, Any]:
+    def _stuck(self, state: WorldState) -> list[str]:
+        """Returns the first stage of every recovery that is not done, "" where it succeeded."""
+        done = self._reward.stages_done(state) > DONE_ABOVE
+        first = np.where(done.all(axis=1), done.shape[1] - 1, (~done).argmax(axis=1))
+        names = [s.stage for s in self._reward.spec.stages]
+        return ["" if won else names[k] for won, k in zip(state.success, first, strict=True)]
+
+    def _ending(self, i: int, over: bool, success: bool, stuck: str) -> dict[str, Any]:
         return {
+            "stuck": stuck,
+            "eased": bool(self.batch.eased[i]),
             "terminal_observation": self.batch.features[i].astype(np.float32),
             "TimeLimit.truncated": not over,
             "is_success": success,

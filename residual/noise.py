@@ -48,9 +48,16 @@ class DomainRanges:
     share: float = 0.5
     """Share of episodes that are randomised; the others run in the nominal cell."""
 
-    def draw(self, n: int, rng: np.random.Generator) -> DomainParams:
-        """Returns the parameters of `n` episodes."""
+    def draw(self, n: int, rng: np.random.Generator, spared: Bools | None = None) -> DomainParams:
+        """Returns the parameters of `n` episodes.
+
+        Args:
+            n: How many.
+            rng: Randomness.
+            spared: Which run in the nominal cell in any case, shape (n,).
+        """
         nominal, chosen = DomainParams.nominal(n), rng.random(n) < self.share
+        chosen &= True if spared is None else ~spared
 
         def mixed(name: str) -> Floats:
             default: Floats = getattr(nominal, name)
@@ -84,12 +91,21 @@ class NoisyTracker:
         self._bias: Floats = np.zeros((n, objects, 3))
         self._estimate: Floats = np.zeros((n, objects, 3))
         self._lost: Ints = np.zeros((n, objects), dtype=np.int64)
+        self._calm: Bools = np.zeros(n, dtype=bool)
 
-    def start(self, ids: Ints, truth: Floats) -> None:
-        """Starts episodes in worlds `ids`; `truth` (M, O, 3) [m] has one row per id."""
+    def start(self, ids: Ints, truth: Floats, calm: Bools | None = None) -> None:
+        """Starts episodes in worlds `ids`.
+
+        Args:
+            ids: Shape (M,).
+            truth: Where things are, shape (M, O, 3) [m].
+            calm: Where everything is seen as it is, shape (M,); nowhere when None.
+        """
+        self._calm[ids] = False if calm is None else calm
         self._past[ids], self._now[ids], self._lost[ids] = truth[:, None], 0, 0
         self._delay[ids] = self._rng.integers(0, self._noise.delay_steps + 1, len(ids))
         self._bias[ids] = self._rng.normal(0.0, self._noise.bias_m, truth.shape)
+        self._bias[ids[self._calm[ids]]] = 0.0
         self._estimate[ids] = truth + self._bias[ids]
 
     def track(self, ids: Ints, truth: Floats) -> Floats:
@@ -104,7 +120,8 @@ class NoisyTracker:
         late = self._past[ids, (now - self._delay[ids]) % (LONGEST_DELAY + 1)]
         fresh = late + self._bias[ids] + self._noise.noise_m * self._rng.standard_normal(late.shape)
         lost = self._hidden(ids, truth.shape[:2])
-        self._estimate[ids] = np.where(lost[:, :, None], self._estimate[ids], fresh)
+        fresh = np.where(lost[:, :, None], self._estimate[ids], fresh)
+        self._estimate[ids] = np.where(self._calm[ids, None, None], truth, fresh)
         return self._estimate[ids]
 
     def _hidden(self, ids: Ints, shape: tuple[int, ...]) -> Bools:

@@ -140,7 +140,7 @@ def _model(
 ) -> PPO:
     model = PPO(
         "MlpPolicy",
-        SuccessRecorder(env, buffers, config.success, longest),
+        SuccessRecorder(env, buffers, config.success, longest * 3 // 2),
         learning_rate=config.learning_rate,
         n_steps=config.n_steps,
         batch_size=min(config.batch, config.n_steps * env.num_envs),

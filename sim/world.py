@@ -16,7 +16,7 @@ from core.kinematics import forward
 from core.robots import EE_DELTA
 from core.scene import SceneRoles
 from core.worlds import DomainParams, Injection, WorldSnapshot, WorldState
-from sim.cell import STROKE_M, SUBSTEPS, Bodies, Cell, PhysicsSettings, build_cell, home_qpos
+from sim.cell import PARKED_M, STROKE_M, SUBSTEPS, Bodies, Cell, PhysicsSettings, build_cell, home_qpos
 from sim.controller import Controller, latency_steps
 from sim.courses import Courses
 from sim.domain import DomainFields
@@ -211,6 +211,19 @@ class BatchWorld:
         for i, snapshot, height in zip(ids, snapshots, domain.table_height_m, strict=True):
             self._put(int(i), snapshot)
             self._level(int(i), float(height))
+        self._finish()
+
+    def park(self, ids: Ints, names: Sequence[str]) -> None:
+        """Takes an object out of each of worlds `ids`, by name; "" takes nothing.
+
+        Raises:
+            ConfigError: The task has no such object.
+        """
+        for i, name in zip(ids, names, strict=True):
+            if name and name not in self._names:
+                raise unknown_name("object of this task", name, self._names)
+            if name:
+                self._place(int(i), self._names.index(name), PARKED_M, 0.0)
         self._finish()
 
     def inject(self, i: int, injection: Injection | None, seed: int = 0) -> None:
