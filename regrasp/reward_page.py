@@ -24,6 +24,8 @@ POINTS = 121
 """Points of a curve."""
 _WIDE, _TALL = 310, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 36, 290, 10, 112
+_TIE = 1e-6
+"""Added before rounding, so that a last bit that differs between machines does not turn a digit."""
 _HEAD = """# The terms of the reward library `{library}`
 Written from the code by `python -m regrasp.reward_page`; how terms become one reward is in [rewards.md](rewards.md).
 
@@ -105,7 +107,7 @@ def plot(term: Term) -> str:
     y = evaluate(term, params, sweep.place(x, params))
     floor = 0.0 if term.kind == "value" else -1.0
     across, up = _across(x, sweep.low, sweep.high), _BOTTOM - (y - floor) * (_BOTTOM - _TOP)
-    curve = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across, up, strict=True))
+    curve = " ".join(f"{a + _TIE:.1f},{b + _TIE:.1f}" for a, b in zip(across, up, strict=True))
     label = f"{term.variable} [{term.unit}]" if term.variable else "nothing"
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDE} {_TALL}" width="{_WIDE}" height="{_TALL}" '

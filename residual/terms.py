@@ -9,7 +9,6 @@ import numpy as np
 
 from core.arrays import Bools, Floats
 from core.scene import ROLES
-from core.transforms import quat_rotate
 from core.worlds import WorldState
 
 PARKED_BELOW_M = -0.1
@@ -49,22 +48,28 @@ def tilt_rad(state: WorldState) -> Floats:
     return np.asarray(2.0 * np.arctan2(np.hypot(z, w), np.hypot(x, y)))
 
 
-def axis(state: WorldState, role: str, along: int) -> Floats:
-    """Returns an axis (0 x, 1 y, 2 z) of the object in `role`, in base, shape (N, 3); the base's where nobody is."""
+def turn_of(state: WorldState, role: str) -> Floats:
+    """Returns the rotation of the object in `role` in base, xyzw, shape (N, 4); none where nobody is."""
     index = state.roles[:, ROLES.index(role)]
     quat = state.object_quat_xyzw_in_base[np.arange(len(index)), index]
-    quat = np.where(index[:, None] >= 0, quat, np.array([0.0, 0.0, 0.0, 1.0]))
-    return quat_rotate(quat, np.broadcast_to(np.eye(3)[along], (len(index), 3)))
+    return np.where(index[:, None] >= 0, quat, np.array([0.0, 0.0, 0.0, 1.0]))
+
+
+def upward(quat_xyzw: Floats) -> Floats:
+    """Returns the z axes of things turned by `quat_xyzw` (N, 4), in base, shape (N, 3)."""
+    x, y, z, w = quat_xyzw.T
+    return np.stack([2.0 * (x * z + y * w), 2.0 * (y * z - x * w), 1.0 - 2.0 * (x * x + y * y)], axis=1)
+
+
+def heading_of(quat_xyzw: Floats) -> Floats:
+    """Returns the headings about z of the x axes of things turned by `quat_xyzw` (N, 4), shape (N,) [rad]."""
+    x, y, z, w = quat_xyzw.T
+    return np.asarray(np.arctan2(2.0 * (x * y + z * w), 1.0 - 2.0 * (y * y + z * z)))
 
 
 def if_there(state: WorldState, role: str, angle: Floats) -> Floats:
     """Returns `angle` (N,) [rad], infinite where `role` is not on the table."""
     return np.where(np.isfinite(position(state, role)[:, 2]), angle, np.inf)
-
-
-def heading_of(forward: Floats) -> Floats:
-    """Returns the heading about z of directions (N, 3), shape (N,) [rad]."""
-    return np.asarray(np.arctan2(forward[:, 1], forward[:, 0]))
 
 
 def norm(vector: Floats) -> Floats:

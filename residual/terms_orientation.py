@@ -7,10 +7,8 @@ They read ground truth, so they are for training only. Where an object is absent
 import numpy as np
 
 from core.arrays import Floats
-from core.demonstrations import DOWN_XYZW
-from core.transforms import quat_conjugate, quat_from_rotvec, quat_multiply, quat_rotate, rotvec_from_quat
 from core.worlds import WorldState
-from residual.terms import axis, heading_of, if_there, norm, share, tilt_rad
+from residual.terms import heading_of, if_there, norm, share, tilt_rad, turn_of, upward
 
 
 def upright(state: WorldState, *, limit_rad: float) -> Floats:
@@ -41,11 +39,10 @@ def maintain_orientation(state: WorldState, *, yaw_rad: float, limit_rad: float)
 
     Source: Reflective Self-Adaptation, component maintain_orientation(quat), with the rotation angle as the error.
     """
-    errors = []
-    for yaw in (yaw_rad, yaw_rad + np.pi):
-        wanted = quat_multiply(quat_from_rotvec(np.array([0.0, 0.0, yaw])), DOWN_XYZW)
-        errors.append(norm(rotvec_from_quat(quat_multiply(state.tcp_quat_xyzw_in_base, quat_conjugate(wanted)))))
-    return 1.0 - share(np.minimum(*errors), limit_rad)
+    c, s = np.cos(yaw_rad / 2), np.sin(yaw_rad / 2)
+    same = np.array([[c, s, 0.0, 0.0], [-c, -s, 0.0, 0.0], [-s, c, 0.0, 0.0], [s, -c, 0.0, 0.0]])
+    chord = np.min([norm(state.tcp_quat_xyzw_in_base - wanted) for wanted in same], axis=0)
+    return 1.0 - share(4.0 * np.arcsin(np.minimum(chord / 2.0, 1.0)), limit_rad)
 
 
 def align_heading(state: WorldState, *, role: str, turn_rad: float, limit_rad: float) -> Floats:
@@ -61,8 +58,7 @@ def align_heading(state: WorldState, *, role: str, turn_rad: float, limit_rad: f
 
     Source: Reflective Self-Adaptation, component align(a, b), for headings.
     """
-    forward = quat_rotate(state.tcp_quat_xyzw_in_base, np.broadcast_to([1.0, 0.0, 0.0], (len(state.time_s), 3)))
-    apart = heading_of(forward) - heading_of(axis(state, role, 0)) - turn_rad
+    apart = heading_of(state.tcp_quat_xyzw_in_base) - heading_of(turn_of(state, role)) - turn_rad
     apart = np.abs(np.mod(apart + np.pi / 2, np.pi) - np.pi / 2)
     return 1.0 - share(if_there(state, role, apart), limit_rad)
 
@@ -81,8 +77,7 @@ def look_at(state: WorldState, *, role: str, limit_rad: float) -> Floats:
     """
     there = state.of(role) - state.tcp_pos_in_base
     there = np.where(np.isfinite(there), there, 0.0)
-    pointing = quat_rotate(state.tcp_quat_xyzw_in_base, np.broadcast_to([0.0, 0.0, 1.0], there.shape))
-    return 1.0 - share(if_there(state, role, _angle(pointing, there)), limit_rad)
+    return 1.0 - share(if_there(state, role, _angle(upward(state.tcp_quat_xyzw_in_base), there)), limit_rad)
 
 
 def standing(state: WorldState, *, role: str, limit_rad: float) -> Floats:
@@ -97,7 +92,8 @@ def standing(state: WorldState, *, role: str, limit_rad: float) -> Floats:
 
     Source: Reflective Self-Adaptation, component align(a, b), of an object's axis and the vertical.
     """
-    tilt = _angle(axis(state, role, 2), np.array([[0.0, 0.0, 1.0]]))
+    x, y, z, w = turn_of(state, role).T
+    tilt = 2.0 * np.arctan2(np.hypot(x, y), np.hypot(z, w))
     return 1.0 - share(if_there(state, role, tilt), limit_rad)
 
 
@@ -114,11 +110,15 @@ def parallel(state: WorldState, *, role: str, goal: str, limit_rad: float) -> Fl
 
     Source: Reflective Self-Adaptation, component align(a, b).
     """
-    apart = _angle(axis(state, role, 2), axis(state, goal, 2))
+    apart = _angle(upward(turn_of(state, role)), upward(turn_of(state, goal)))
     apart = np.minimum(apart, np.pi - apart)
     return 1.0 - share(if_there(state, goal, if_there(state, role, apart)), limit_rad)
 
 
 def _angle(a: Floats, b: Floats) -> Floats:
-    """Returns the angle between rows, shape (N,) [rad], accurate near 0; 0 where a row is zero."""
-    return np.asarray(np.arctan2(norm(np.cross(a, b)), np.sum(a * b, axis=1)))
+    """Returns the angle between rows of (N, 3), shape (N,) [rad]; 0 where a row is zero.
+
+    Source: W. Kahan, "How futile are mindless assessments of roundoff" (2006); accurate near 0, unlike the arc cosine.
+    """
+    first, second = a * norm(b)[:, None], b * norm(a)[:, None]
+    return np.asarray(2.0 * np.arctan2(norm(first - second), norm(first + second)))
