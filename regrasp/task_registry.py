@@ -15,6 +15,9 @@ from sim.tasks.fruit_on_plate import FruitOnPlate
 from sim.tasks.peg_expert import PegExpert
 from sim.tasks.peg_in_hole import INFO as PEG_IN_HOLE
 from sim.tasks.peg_in_hole import PegInHole
+from sim.tasks.pick_card import INFO as PICK_CARD
+from sim.tasks.pick_card import PickCard
+from sim.tasks.pick_card_expert import CardExpert
 from sim.tasks.pick_place import PickPlaceExpert
 from sim.tasks.sort_two import INFO as SORT_TWO
 from sim.tasks.sort_two import SortTwo
@@ -42,6 +45,7 @@ _TASKS = {
         info=FRUIT_ON_PLATE, make=FruitOnPlate, expert=FruitExpert, demonstrator=partial(FruitExpert, unstick=False)
     ),
     PEG_IN_HOLE.name: TaskEntry(info=PEG_IN_HOLE, make=PegInHole, expert=PegExpert, demonstrator=PegExpert),
+    PICK_CARD.name: TaskEntry(info=PICK_CARD, make=PickCard, expert=CardExpert, demonstrator=CardExpert),
     SORT_TWO.name: TaskEntry(
         info=SORT_TWO,
         make=SortTwo,
