@@ -1,4 +1,4 @@
-"""Sort two blocks: the green cube onto the blue tray, then the orange cylinder onto the purple tray.
+"""Sort two blocks: the green cube onto the blue tray, then the orange one onto the purple tray.
 
 Made of: what the task is called and how it is told (`INFO`, `training_instructions`), how episodes start (`scene`),
 when it is done (`success`, `subgoals`), what can go wrong (`sim.tasks.sort_two_failures`). The demonstrator is
@@ -20,18 +20,18 @@ from sim.cell import PARKED_M
 from sim.task import Disturbance, Facts, Injector, Scene, Wording
 from sim.tasks.sort_two_failures import sorting_injectors
 
-CUBE = ObjectInfo(
+GREEN = ObjectInfo(
     name="green cube",
-    words=("cube", "green block"),
+    words=("green block",),
     shape="box",
     size_m=np.full(3, 0.020),
     rgb=np.array([0.05, 0.62, 0.15]),
     graspable=True,
 )
-CYLINDER = ObjectInfo(
-    name="orange cylinder",
-    words=("cylinder", "orange block"),
-    shape="disc",
+ORANGE = ObjectInfo(
+    name="orange cube",
+    words=("orange block",),
+    shape="box",
     size_m=np.full(3, 0.020),
     rgb=np.array([0.98, 0.42, 0.03]),
     graspable=True,
@@ -60,7 +60,7 @@ BARRIER = ObjectInfo(
     rgb=np.array([0.05, 0.66, 0.72]),
     graspable=False,
 )
-PAIRS = ((CUBE, BLUE), (CYLINDER, PURPLE))
+PAIRS = ((GREEN, BLUE), (ORANGE, PURPLE))
 """What belongs where, in the order in which it is put there."""
 
 ON_TRAY_M = 0.055
@@ -88,7 +88,7 @@ def _put(thing: ObjectInfo, tray: ObjectInfo, other: ObjectInfo) -> SubTask:
 
 INFO = TaskInfo(
     name="sort_two",
-    objects=(CUBE, CYLINDER, BLUE, PURPLE, BARRIER),
+    objects=(GREEN, ORANGE, BLUE, PURPLE, BARRIER),
     goal="",
     obstacle=BARRIER.name,
     family="long_horizon",
@@ -106,7 +106,7 @@ INFO = TaskInfo(
         "each of the two blocks goes on its tray",
         "please sort the two blocks",
     ),
-    subtasks=(_put(CUBE, BLUE, CYLINDER), _put(CYLINDER, PURPLE, CUBE)),
+    subtasks=(_put(GREEN, BLUE, ORANGE), _put(ORANGE, PURPLE, GREEN)),
     modes=(
         FailureMode.MISSED_GRASP,
         FailureMode.SLIP,
@@ -129,7 +129,7 @@ TRAYS_APART_M = 0.175
 TRAY_APART_M = 0.22
 """Smallest distance from a block's to a tray's centre: the barrier fits between."""
 YAW_RAD = 0.3
-"""Largest heading of the cube."""
+"""Largest heading of a block at the start, either way."""
 LIFTED_M = 0.04
 """Height of a block's underside above a tray's top that counts as lifted."""
 RETREAT_M = 0.07
@@ -152,7 +152,7 @@ class SortTwo:
     def __init__(self) -> None:
         self._names = tuple(o.name for o in INFO.objects)
         self._injectors = sorting_injectors(
-            blocks=(CUBE, CYLINDER), trays=(BLUE, PURPLE), barrier=BARRIER, start=(BLOCK_LOW_M, BLOCK_HIGH_M),
+            blocks=(GREEN, ORANGE), trays=(BLUE, PURPLE), barrier=BARRIER, start=(BLOCK_LOW_M, BLOCK_HIGH_M),
             tray_low=TRAY_LOW_M,
         )  # fmt: skip
         self._told: dict[Wording, tuple[str, ...]] = {
@@ -168,7 +168,7 @@ class SortTwo:
     def subgoal_names(self) -> tuple[str, ...]:
         """Sub-goals of the Q-score, each worth the same."""
         steps = ("grasped", "over_tray", "placed")
-        return (*(f"{thing.name.split()[-1]}_{step}" for thing, _ in PAIRS for step in steps), "retreated")
+        return (*(f"{thing.name.split()[0]}_{step}" for thing, _ in PAIRS for step in steps), "retreated")
 
     @property
     def injectors(self) -> Mapping[FailureMode, Injector]:
@@ -189,12 +189,12 @@ class SortTwo:
 
     def scene(self, rng: np.random.Generator, wording: Wording) -> Scene:
         """Returns a random start: two blocks, two trays, no barrier, and one of the instructions of `wording`."""
-        heights = [o.size_m[2] for o in (CUBE, CYLINDER, BLUE, PURPLE)]
+        heights = [o.size_m[2] for o in (GREEN, ORANGE, BLUE, PURPLE)]
         centres = np.concatenate([np.column_stack([_apart(rng), heights]), PARKED_M[None]])
         told = self._told[wording]
         return Scene(
             object_pos_in_base=centres,
-            object_yaw=np.array([rng.uniform(-YAW_RAD, YAW_RAD), 0.0, 0.0, 0.0, 0.0]),
+            object_yaw=np.append(rng.uniform(-YAW_RAD, YAW_RAD, 2), np.zeros(3)),
             instruction=told[int(rng.integers(len(told)))],
         )
 
@@ -223,7 +223,7 @@ class SortTwo:
 
 
 def _apart(rng: np.random.Generator) -> Floats:
-    """Returns x and y of cube, cylinder, blue and purple tray, shape (4, 2) [m]."""
+    """Returns x and y of green and orange block, blue and purple tray, shape (4, 2) [m]."""
     while True:
         blocks, trays = rng.uniform(BLOCK_LOW_M, BLOCK_HIGH_M, (2, 2)), rng.uniform(TRAY_LOW_M, TRAY_HIGH_M, (2, 2))
         between = np.linalg.norm(blocks[:, None] - trays[None], axis=2).min()
