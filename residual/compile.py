@@ -17,7 +17,8 @@ from core.recovery import RecoveryDescriptor, RecoveryStage
 from core.rewards import RewardNode, RewardSpec, StageReward
 from core.subtasks import Manner
 from residual.library import LIBRARY, Library
-from residual.templates import StageTemplate, Template, both, find_template, leaves
+from residual.stages import Fit, StageTemplate, Template, both, leaves
+from residual.templates import find_template
 
 Parameters = Mapping[str, Mapping[str, float | str]]
 """Values by term and parameter name; what is not given keeps the template's or the library's default."""
@@ -33,6 +34,7 @@ def compile_reward(
     descriptor: RecoveryDescriptor,
     *,
     manner: Manner = Manner.PLACE,
+    fit: Fit | None = None,
     parameters: Parameters = MappingProxyType({}),
     library: Library = LIBRARY,
 ) -> RewardSpec:
@@ -41,6 +43,7 @@ def compile_reward(
     Args:
         descriptor: Mode and stage choose the template, its mask the terms.
         manner: How the sub-task in which it failed is done.
+        fit: Distances that fit its things, see `fitting.fit_of`; those of small things on a plate when None.
         parameters: Overrides by term; they hold wherever the term occurs.
         library: Terms to compile against.
 
@@ -49,7 +52,7 @@ def compile_reward(
             contradict each other; a stage that no active term drives.
     """
     _check_names(descriptor, parameters, library)
-    template = _from_stage(find_template(manner, descriptor.mode), descriptor.stage)
+    template = _from_stage(find_template(manner, descriptor.mode, fit), descriptor.stage)
     active = descriptor.mask.active
     values = [_masked(_bound(s.value, parameters, library), active) for s in template.stages]
     costs = [c for c in (_masked(_bound(c, parameters, library), active) for c in template.costs) if c is not None]

@@ -18,7 +18,7 @@ from residual.compile import check_consistency
 from residual.library import LIBRARY, Library
 from residual.probes import Probing, Run, pushed, record, shaking, wandering
 from residual.reward import SUCCESS_BONUS, CompiledReward
-from residual.templates import leaves
+from residual.stages import leaves
 
 DISCOUNTS = (1.0, 0.97)
 """Returns are compared with each; the second is the trainer's."""
@@ -51,7 +51,7 @@ def lint_reward(spec: RewardSpec, probing: Probing, library: Library = LIBRARY) 
     trial = _Trial(reward, expert)
     wild = _wild(probing, trial)
     checks = [*_static(spec, library), *_terms(spec, library, [expert, *wild]), *_course(trial), *_rivals(trial, wild)]
-    lost = sum(int((run.ends() > run.steps).sum()) for run in wild[2:])
+    lost = sum(_lost(run) for run in wild[2:])
     return LintReport(checks=tuple(checks), successes=int(trial.on.sum()), rollouts=lost)
 
 
@@ -153,10 +153,17 @@ def _wild(probing: Probing, trial: _Trial) -> list[Run]:
     middle = (trial.phi >= half).argmax(axis=0)
     runs = [record(probing, shaking(probing, at, gripper=g)) for at, g in ((peak, False), (middle, True))]
     rng = np.random.default_rng([probing.seed, 0])
-    for batch in range(ceil(probing.rollouts / max(1, int(trial.on.sum())))):
+    for batch in range(ceil(1.5 * probing.rollouts / max(1, int(trial.on.sum())))):
         begins = rng.integers(0, np.minimum(trial.ends, run.steps) + 1) * (rng.random(n) < 0.5)
         runs.append(record(probing, wandering(probing, begins, batch)))
+        if sum(_lost(r) for r in runs[2:]) >= probing.rollouts:
+            break
     return runs
+
+
+def _lost(run: Run) -> int:
+    """Returns how many worlds of a run did not succeed."""
+    return int((run.ends() > run.steps).sum())
 
 
 def _static(spec: RewardSpec, library: Library) -> Iterator[LintCheck]:

@@ -7,24 +7,25 @@ from core.failures import FailureMode
 from core.rewards import RewardMask
 from core.subtasks import Manner
 from residual.library import LIBRARY
-from residual.templates import TEMPLATES, Template, find_template, leaves
+from residual.stages import Fit, leaves
+from residual.templates import MODES, find_template
 
 
 def default_mask(mode: FailureMode, manner: Manner = Manner.PLACE) -> RewardMask:
     """Returns the mask for `mode` in sub-tasks of that manner: every term of its template.
 
     Raises:
-        ConfigError: That manner has no template for that mode.
+        ConfigError: There is no template for that mode.
     """
-    return RewardMask(library=LIBRARY.id, active=_terms(find_template(manner, mode)))
-
-
-def _terms(template: Template) -> frozenset[str]:
+    template = find_template(manner, mode, _ANY)
     values = {n.term for s in template.stages for n in leaves(s.value)}
-    return frozenset(values | {c.term for c in template.costs})
+    return RewardMask(library=LIBRARY.id, active=frozenset(values | {c.term for c in template.costs}))
 
+
+_ANY = Fit(turned=True)
+"""Of the things that a template may be fitted to, those that use all of its terms."""
 
 MASKS: Mapping[Manner, Mapping[FailureMode, frozenset[str]]] = MappingProxyType(
-    {manner: MappingProxyType({m: _terms(t) for m, t in modes.items()}) for manner, modes in TEMPLATES.items()}
+    {manner: MappingProxyType({mode: default_mask(mode, manner).active for mode in MODES}) for manner in Manner}
 )
-"""Active terms by manner and mode."""
+"""Active terms by manner and mode; every name is in `LIBRARY`."""

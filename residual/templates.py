@@ -1,10 +1,10 @@
 """Stage templates of a recovery, one sequence per manner and failure mode, before a mask. Called by `compile`.
 
-Distances fit a hand that grasps things of a few centimetres; a descriptor's parameters override them.
+The manner gives the stages, the failure mode what comes before them, how some of them change, and what a step costs.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from core.errors import unknown_name
@@ -12,93 +12,115 @@ from core.failures import FailureMode
 from core.recovery import RecoveryStage
 from core.rewards import RewardNode
 from core.subtasks import Manner
+from residual.stages import (
+    Fit,
+    StageTemplate,
+    Template,
+    at_target,
+    both,
+    either,
+    fetch,
+    held,
+    leaf,
+    let_go,
+    only_if,
+)
 
+MODES = (
+    FailureMode.MISSED_GRASP, FailureMode.SLIP, FailureMode.DROP, FailureMode.TARGET_MOVED, FailureMode.WRONG_OBJECT,
+    FailureMode.COLLISION, FailureMode.JAM, FailureMode.MISALIGNED, FailureMode.TOPPLED,
+)  # fmt: skip
+"""Failures that a trained recovery can mend."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageTemplate:
-    """One stage: what drives it, when it opens, when it is reached."""
-
-    stage: RecoveryStage
-    value: RewardNode
-    """Its weight is the stage's share of the potential; the mask switches its leaves on and off."""
-    gate: RewardNode
-    """Entry predicate; structural, the mask does not touch it."""
-    reached: RewardNode
-    """Own exit predicate, structural; the compiler also counts every later stage's as an exit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Template:
-    """The stages of one mode in order, and what a step costs."""
-
-    stages: tuple[StageTemplate, ...]
-    costs: tuple[RewardNode, ...]
-
-
-def leaf(term: str, weight: float = 1.0, **params: float | str) -> RewardNode:
-    """Returns a leaf of the tree with the given parameters, the others at their defaults."""
-    return RewardNode(kind="term", term=term, weight=weight, params=params)
-
-
-def both(*children: RewardNode, weight: float = 1.0) -> RewardNode:
-    """Returns the weighted sum of `children`."""
-    return RewardNode(kind="and", weight=weight, children=children)
-
-
-def only_if(body: RewardNode, condition: RewardNode, weight: float = 1.0) -> RewardNode:
-    """Returns `body` times `condition`."""
-    return RewardNode(kind="if", weight=weight, children=(body, condition))
-
-
-def leaves(node: RewardNode) -> Iterator[RewardNode]:
-    """Yields the leaves of a tree, left to right."""
-    if node.kind == "term":
-        yield node
-    for child in node.children:
-        yield from leaves(child)
-
-
-_AT_TARGET = leaf("near", role="target")
-_HELD = leaf("held", role="target")
-_ON_GOAL = leaf("on_goal", role="target", goal="goal")
-_LET_GO = only_if(leaf("released", role="target"), _ON_GOAL)
 _CLEAR = leaf("clearance", role="obstacle", height_m=0.16)
 
-_APPROACH = StageTemplate(
-    stage=RecoveryStage.APPROACH,
-    value=both(leaf("approach", 0.8), leaf("grasp_open", 0.2), weight=0.14),
-    gate=leaf("upright"),
-    reached=leaf("near", role="target", radius_m=0.07),
+
+def _lift(fit: Fit) -> StageTemplate:
+    up = leaf("lift", rest_m=fit.rest_m)
+    return StageTemplate(
+        stage=RecoveryStage.LIFT,
+        value=replace(up, weight=0.12),
+        gate=held(fit),
+        reached=only_if(up, held(fit)),
+    )
+
+
+def _transport(fit: Fit, radius_m: float) -> StageTemplate:
+    return StageTemplate(
+        stage=RecoveryStage.TRANSPORT,
+        value=leaf("transport", 0.2),
+        gate=held(fit),
+        reached=only_if(leaf("over_goal", radius_m=radius_m), held(fit)),
+    )
+
+
+def _place(fit: Fit) -> tuple[StageTemplate, ...]:
+    over = 0.68 * fit.goal_radius_m
+    on_goal = leaf("on_goal", radius_m=fit.goal_radius_m, height_m=fit.goal_height_m)
+    place = StageTemplate(
+        stage=RecoveryStage.PLACE,
+        value=leaf("lower", 0.1),
+        gate=leaf("over_goal", radius_m=over),
+        reached=on_goal,
+    )
+    return (*fetch(fit), _lift(fit), _transport(fit, over), place, *let_go(fit, on_goal))
+
+
+def _insert(fit: Fit) -> tuple[StageTemplate, ...]:
+    hole = {"rim_m": fit.rim_m, "tip_m": fit.tip_m, "depth_m": fit.depth_m}
+    deep = leaf("insertion", **hole)
+    insert = StageTemplate(
+        stage=RecoveryStage.INSERT,
+        value=both(leaf("lower", 0.15), leaf("centred", 0.25), leaf("insertion", 0.6, **hole), weight=0.25),
+        gate=leaf("over_goal", radius_m=0.02),
+        reached=deep,
+    )
+    return (*fetch(fit), _lift(fit), _transport(fit, 0.02), insert, *let_go(fit, deep))
+
+
+def _wipe(fit: Fit) -> tuple[StageTemplate, ...]:
+    has, over = held(fit), leaf("over_goal", radius_m=0.02)
+    raised = _lift(fit)
+    raised = replace(raised, reached=either(raised.reached, only_if(leaf("over_goal", radius_m=0.06), has)))
+    wipe = StageTemplate(
+        stage=RecoveryStage.WIPE,
+        value=both(leaf("lower", 0.5), leaf("pressing", 0.5, low_n=4.0, high_n=15.0), weight=0.3),
+        gate=only_if(over, has),
+        reached=leaf("gone", role="goal"),
+    )
+    return (*fetch(fit), raised, _transport(fit, 0.02), wipe)
+
+
+def _pull(fit: Fit) -> tuple[StageTemplate, ...]:
+    travel_m = 0.1
+    slide = {"heading_rad": fit.slide_rad, "closed_m": fit.slid_m - travel_m, "travel_m": travel_m}
+    opened = leaf("is_open", **slide)
+    pull = StageTemplate(stage=RecoveryStage.PULL, value=replace(opened, weight=0.4), gate=held(fit), reached=opened)
+    release, _ = let_go(fit, opened)
+    return (*fetch(fit), pull, release)
+
+
+def _push(fit: Fit) -> tuple[StageTemplate, ...]:
+    back = _turned_back(fit.slide_rad)
+    closed = leaf("is_closed", heading_rad=fit.slide_rad, closed_m=fit.slid_m, travel_m=0.1)
+    ready = at_target(fit, 0.04)
+    approach = StageTemplate(
+        stage=RecoveryStage.APPROACH,
+        value=both(leaf("behind", 0.6, heading_rad=back, scale_m=0.12), leaf("hand_closed", 0.4), weight=0.4),
+        gate=leaf("upright"),
+        reached=ready,
+    )
+    push = StageTemplate(stage=RecoveryStage.PUSH, value=replace(closed, weight=0.6), gate=ready, reached=closed)
+    return approach, push
+
+
+def _turned_back(heading_rad: float) -> float:
+    return heading_rad - 3.14 if heading_rad > 0 else heading_rad + 3.14
+
+
+_STAGES = MappingProxyType(
+    {Manner.PLACE: _place, Manner.INSERT: _insert, Manner.WIPE: _wipe, Manner.PULL: _pull, Manner.PUSH: _push}
 )
-_ALIGN = StageTemplate(
-    stage=RecoveryStage.ALIGN,
-    value=both(leaf("approach", 0.4, scale_m=0.05), leaf("align", 0.4), leaf("grasp_open", 0.2), weight=0.1),
-    gate=leaf("upright"),
-    reached=_AT_TARGET,
-)
-_GRASP = StageTemplate(
-    stage=RecoveryStage.GRASP, value=leaf("grasp_close", 0.13), gate=_AT_TARGET, reached=_HELD
-)  # fmt: skip
-_LIFT = StageTemplate(
-    stage=RecoveryStage.LIFT, value=leaf("lift", 0.12), gate=_HELD, reached=only_if(leaf("lift"), _HELD)
-)
-_TRANSPORT = StageTemplate(
-    stage=RecoveryStage.TRANSPORT,
-    value=leaf("transport", 0.2),
-    gate=_HELD,
-    reached=only_if(leaf("over_goal"), _HELD),
-)
-_PLACE = StageTemplate(
-    stage=RecoveryStage.PLACE, value=leaf("lower", 0.1), gate=leaf("over_goal"), reached=_ON_GOAL
-)  # fmt: skip
-_RELEASE = StageTemplate(stage=RecoveryStage.RELEASE, value=leaf("released", 0.08), gate=_ON_GOAL, reached=_LET_GO)
-_RESUME = StageTemplate(
-    stage=RecoveryStage.RESUME,
-    value=leaf("retreat", 0.15),
-    gate=_LET_GO,
-    reached=only_if(leaf("retreat"), _LET_GO),
-)
-_PICK_AND_PLACE = (_APPROACH, _ALIGN, _GRASP, _LIFT, _TRANSPORT, _PLACE, _RELEASE, _RESUME)
 
 _LEAVE_DISTRACTOR = StageTemplate(
     stage=RecoveryStage.RELEASE,
@@ -112,52 +134,58 @@ _LEAVE_OBSTACLE = StageTemplate(
     gate=leaf("always"),
     reached=_CLEAR,
 )
-_TRANSPORT_OVER = StageTemplate(
-    stage=RecoveryStage.TRANSPORT,
-    value=leaf("transport", 0.2),
-    gate=only_if(_HELD, _CLEAR),
-    reached=only_if(leaf("over_goal"), _HELD),
-)
+_BEFORE = MappingProxyType(
+    {FailureMode.WRONG_OBJECT: (_LEAVE_DISTRACTOR,), FailureMode.COLLISION: (_LEAVE_OBSTACLE,)}
+)  # fmt: skip
 
 _COSTS = (
     leaf("elapsed", 0.02),
     leaf("effort", 0.02),
     leaf("jerkiness", 0.03),
     leaf("off_table", 2.0, role="target"),
+    leaf("disturbed", 10.0, role="goal", scale_m=0.025),
+)
+"""Of every mode. A goal stays where it is: each mm costs 0.4, or it would pay to push it to the target."""
+_KEEP_OTHERS = leaf("disturbed", 0.05, role="distractor")
+_COSTS_OF: Mapping[FailureMode, tuple[RewardNode, ...]] = MappingProxyType(
+    {
+        FailureMode.MISSED_GRASP: (_KEEP_OTHERS,),
+        FailureMode.SLIP: (leaf("slipped", 0.05),),
+        FailureMode.DROP: (leaf("speeding", 0.02),),
+        FailureMode.TARGET_MOVED: (_KEEP_OTHERS,),
+        FailureMode.WRONG_OBJECT: (leaf("intrusion", 0.02, role="distractor", margin_m=0.04),),
+        FailureMode.COLLISION: (leaf("collision_force", 0.1), leaf("intrusion", 0.05)),
+        FailureMode.JAM: (leaf("collision_force", 0.05),),
+        FailureMode.MISALIGNED: (_KEEP_OTHERS,),
+        FailureMode.TOPPLED: (_KEEP_OTHERS,),
+    }
 )
 
-_NOT_DISTURBED = leaf("disturbed", 0.05, role="distractor")
 
-_PLACE_MODES = {
-    FailureMode.MISSED_GRASP: Template(stages=_PICK_AND_PLACE, costs=(*_COSTS, _NOT_DISTURBED)),
-    FailureMode.SLIP: Template(stages=_PICK_AND_PLACE, costs=(*_COSTS, leaf("speeding", 0.02))),
-    FailureMode.DROP: Template(stages=_PICK_AND_PLACE, costs=(*_COSTS, leaf("speeding", 0.02))),
-    FailureMode.TARGET_MOVED: Template(stages=_PICK_AND_PLACE, costs=(*_COSTS, _NOT_DISTURBED)),
-    FailureMode.MISALIGNED: Template(stages=_PICK_AND_PLACE, costs=(*_COSTS, _NOT_DISTURBED)),
-    FailureMode.TOPPLED: Template(stages=_PICK_AND_PLACE, costs=(*_COSTS, _NOT_DISTURBED)),
-    FailureMode.WRONG_OBJECT: Template(
-        stages=(_LEAVE_DISTRACTOR, *_PICK_AND_PLACE),
-        costs=(*_COSTS, leaf("intrusion", 0.02, role="distractor", margin_m=0.04)),
-    ),
-    FailureMode.COLLISION: Template(
-        stages=(
-            _LEAVE_OBSTACLE, _APPROACH, _ALIGN, _GRASP, _LIFT, _TRANSPORT_OVER, _PLACE, _RELEASE, _RESUME,
-        ),
-        costs=(*_COSTS, leaf("collision_force", 0.1), leaf("intrusion", 0.05)),
-    ),
-}  # fmt: skip
-
-TEMPLATES: Mapping[Manner, Mapping[FailureMode, Template]] = MappingProxyType(
-    {Manner.PLACE: MappingProxyType(_PLACE_MODES)}
-)
-"""What can be compiled, by manner and mode; a mode without a template has no trained recovery."""
+def _changed(stage: StageTemplate, mode: FailureMode) -> StageTemplate:
+    """Returns a stage as a failure mode needs it."""
+    if mode is FailureMode.COLLISION and stage.stage is RecoveryStage.TRANSPORT:
+        return replace(stage, gate=only_if(stage.gate, _CLEAR))
+    if mode is FailureMode.TOPPLED and stage.stage in (RecoveryStage.PLACE, RecoveryStage.INSERT):
+        weight = stage.value.weight
+        value = both(replace(stage.value, weight=0.7), leaf("standing", 0.3, role="target"), weight=weight)
+        return replace(stage, value=value)
+    return stage
 
 
-def find_template(manner: Manner, mode: FailureMode) -> Template:
-    """Returns the template of a failure in a sub-task of that manner, or raises `ConfigError` naming the nearest."""
-    if manner not in TEMPLATES:
-        raise unknown_name("manner with reward templates", str(manner), map(str, TEMPLATES))
-    if mode not in TEMPLATES[manner]:
-        raise unknown_name(f"failure mode with a reward template for {str(manner)!r}", str(mode),
-                           map(str, TEMPLATES[manner]))  # fmt: skip
-    return TEMPLATES[manner][mode]
+def find_template(manner: Manner, mode: FailureMode, fit: Fit | None = None) -> Template:
+    """Returns the stages and costs of a failure in a sub-task of that manner.
+
+    Args:
+        manner: How the sub-task is done.
+        mode: What failed.
+        fit: Distances that fit its things; those of small things on a plate when None.
+
+    Raises:
+        ConfigError: No recovery is trained for that mode; names the nearest that there is.
+    """
+    if mode not in MODES:
+        raise unknown_name(f"failure mode with a reward template for {str(manner)!r}", str(mode), map(str, MODES))
+    stages = _STAGES[manner](Fit() if fit is None else fit)
+    stages = (*_BEFORE.get(mode, ()), *(_changed(s, mode) for s in stages))
+    return Template(stages=stages, costs=(*_COSTS, *_COSTS_OF[mode]))

@@ -19,7 +19,7 @@ from residual.compile import compile_reward
 from residual.library import LIBRARY
 from residual.reward import CompiledReward
 from residual.spec_io import spec_from_json, spec_to_json
-from residual.templates import TEMPLATES as TEMPLATES_OF
+from residual.templates import find_template
 from sim.tasks.fruit_expert import FruitExpert
 from sim.tasks.fruit_on_plate import FruitOnPlate
 from sim.world import BatchWorld
@@ -29,14 +29,13 @@ MODES = (
     FailureMode.MISSED_GRASP, FailureMode.DROP, FailureMode.TARGET_MOVED, FailureMode.WRONG_OBJECT,
     FailureMode.COLLISION,
 )  # fmt: skip
-TEMPLATES = TEMPLATES_OF[Manner.PLACE]
 NEEDED = {"approach", "grasp_close", "lift", "transport", "lower", "released", "retreat", "avoid"}
 """With these every stage of every template is driven."""
 
 
 def descriptor(mode: FailureMode, active: frozenset[str]) -> RecoveryDescriptor:
     return RecoveryDescriptor(
-        report_id="r", mode=mode, stage=TEMPLATES[mode].stages[0].stage, target="apple", obstacles=(),
+        report_id="r", mode=mode, stage=find_template(Manner.PLACE, mode).stages[0].stage, target="apple", obstacles=(),
         mask=RewardMask(library=LIBRARY.id, active=active), confidence=1.0, model_id="m",
     )  # fmt: skip
 
