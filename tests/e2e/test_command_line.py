@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from regrasp.cli import COMMANDS, main
+from residual.library import LIBRARY
 
 
 def _said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
@@ -69,7 +70,7 @@ def test_a_descriptor_compiles_to_the_same_hash_twice(tmp_path: Path, capsys: py
 
 def test_an_unknown_term_in_a_descriptor_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     descriptor = tmp_path / "descriptor.json"
-    mask = {"library": "regrasp@1", "active": ["aproach"]}
+    mask = {"library": LIBRARY.id, "active": ["aproach"]}
     descriptor.write_text(json.dumps({"mode": "drop", "stage": "approach", "mask": mask}))
     code, text = _said(capsys, "compile", str(descriptor))
     assert code == 2
