@@ -106,6 +106,10 @@ class SkillCard:
     """name@hash of the state policy that stood in for it during training."""
     warm_start: str
     """"none" or what it started from."""
+    lint: str
+    """"passed", or "forced: " and what the reward's lint had found."""
+    inputs: str
+    """"state", or "state and policy" when it also reads the frozen policy's own features."""
     train_seed: int
     train_steps: int
     eval_seeds: tuple[int, int]

@@ -1,132 +1,150 @@
-"""The child process of `regrasp.train`: one failure mode, from rollouts of the frozen policy to a skill card."""
+"""The child process of `regrasp.train` that trains one skill: from banks to a card with its weights, spec and log."""
 
 import json
 import math
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from bridge.pi0.policy import Pi0Policy
-from core.errors import RegraspError
+from bridge.pi0.checkpoint import load_checkpoint
+from core.manner import Manner
 from core.recovery import RecoveryDescriptor
-from core.rewards import RewardSpec
+from core.rewards import RewardMask, RewardSpec
 from core.robots import EE_DELTA
-from core.subtasks import Manner
 from core.worlds import FailureState
-from regrasp.artifacts import Models, find_models
-from regrasp.capture import Captured, capture_bank
-from regrasp.stack import CAMERA_PX
+from regrasp.artifacts import find_models
+from regrasp.skill_child import run_job, tell
 from regrasp.task_registry import TaskEntry, find_task
-from regrasp.train import JOB, NEWS, SkillJob, SkillNews
-from residual.bank import save_bank
+from regrasp.train import SkillJob, TrainConfig, bank_folder, manner_of
+from residual.ablate import without_gates, without_shaping
+from residual.bank import load_bank
 from residual.batch import RecoveryConfig, RecoverySetup
 from residual.cards import save_skill
+from residual.coach import Diary, Reflection, TrainingPoint
 from residual.compile import compile_reward
+from residual.curriculum import easing
+from residual.fitting import fit_of
 from residual.masks import default_mask
 from residual.noise import DomainRanges
-from residual.ppo import PpoConfig, TrainingPoint
-from residual.skills import SkillRequest, TrainedSkill, default_space, train_skill
+from residual.policy_features import PolicyScale
+from residual.ppo import Schooling
+from residual.ppo_config import PpoConfig
+from residual.reflection import TableReflector
+from residual.skills import Failures, SkillRequest, TrainedSkill, default_space, train_skill
 from residual.spec_io import spec_to_json
+from residual.success_buffer import SuccessConfig
 from residual.surrogate_io import load_surrogate
 from residual.templates import find_template
-from sim.cameras import CellCameras
 from sim.world import BatchWorld
 
-ROLLOUT_WORLDS = 24
 TRAINING_WORLDS = 64
-EPISODE_STEPS = 120
-"""A recovery may take 6 s: laying the wrong fruit aside and going over a block take longer than a fresh grasp."""
-_CAPTURE_SHARE = 0.25
-"""Of the progress bar."""
+EPISODE_STEPS = {Manner.PLACE: 120, Manner.INSERT: 160, Manner.WIPE: 140, Manner.PULL: 90, Manner.PUSH: 90}
+"""A recovery may take so long: 6 s for laying the wrong thing aside, going over a block and placing [control steps]."""
 
 
-def main() -> int:
-    """Trains the job's skill; returns the exit code."""
-    job = JOB.validate_json(sys.stdin.buffer.read())
-    try:
-        task, models = find_task(job.config.task), find_models(job.config.models)
-        policy = Pi0Policy.load(models.base)
-        captured = _capture(job, task, policy)
-        skill = _train(job, task, models, policy.policy_id, captured.states)
-        _save(job, skill, captured)
-    except RegraspError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def _tell(job: SkillJob, share: float, words: str) -> None:
-    sys.stdout.buffer.write(NEWS.dump_json(SkillNews(mode=job.mode, share=share, words=words)) + b"\n")
-    sys.stdout.buffer.flush()
-
-
-def _capture(job: SkillJob, task: TaskEntry, policy: Pi0Policy) -> Captured:
-    world = BatchWorld(task.make(), ROLLOUT_WORLDS)
-    expected = job.config.episodes * 4
-    told = [0]
-
-    def progress(count: int) -> None:
-        if count >= told[0] + 10:
-            told[0] = count
-            _tell(job, _CAPTURE_SHARE * min(1.0, count / expected), f"{count} failure states")
-
-    with CellCameras(world, size_px=CAMERA_PX) as cameras:
-        return capture_bank(
-            world, cameras, policy, modes=[job.mode], episodes=job.config.episodes, seed=job.bank_seed,
-            progress=progress,
-        )  # fmt: skip
-
-
-def _train(
-    job: SkillJob, task: TaskEntry, models: Models, policy_id: str, bank: tuple[FailureState, ...]
-) -> TrainedSkill:
+def make_skill(job: SkillJob) -> None:
+    """Trains the job's skill and writes it, the card last."""
+    config, manner = job.config, job.manner
+    assert manner is not None, "a job without a manner is a bank's"
+    task, models = find_task(config.task), find_models(config.models)
+    own, others = _failures(job, task, manner)
     setup = RecoverySetup(
         world=BatchWorld(task.make(), TRAINING_WORLDS),
         course=task.info.course,
-        surrogate=load_surrogate(models.surrogate(task.info.name)),
+        surrogate=load_surrogate(models.surrogate(config.task)),
         space=default_space(),
-        config=RecoveryConfig(episode_steps=EPISODE_STEPS, domain=DomainRanges()),
+        config=RecoveryConfig(episode_steps=EPISODE_STEPS[manner], domain=DomainRanges() if config.randomise else None),
+        policy_scale=PolicyScale.of(own) if config.inputs == "policy" else None,
     )
+    spec = _spec(job, task, manner, default_mask(job.mode, manner), own)
     request = SkillRequest(
-        name=str(job.mode), task=task.info.name, modes=(job.mode,), base_policy=policy_id, stages=task.info.stages,
-        spec=_spec(job, task), resume_when="placed",
+        name=job.name, task=config.task, manner=manner, modes=(job.mode,), stages=task.info.stages, spec=spec,
+        base_policy=load_checkpoint(models.base).policy_id, force=config.force,
+        subtasks=max(len(task.info.course(s.snapshot.instruction).subtasks) for s in own),
     )  # fmt: skip
 
     def progress(point: TrainingPoint) -> None:
-        done = point.steps / point.total_steps
         rate = 0.0 if math.isnan(point.train_success) else point.train_success
-        _tell(job, _CAPTURE_SHARE + (1 - _CAPTURE_SHARE) * done, f"{point.steps} steps, success {rate:.2f}")
+        tell(job, point.steps / point.total_steps, f"{point.steps} steps, success {rate:.2f}")
 
-    expert = task.expert() if job.config.warm_start else None
-    config = PpoConfig(total_steps=job.config.steps, stop_rate=0.98, stop_times=3, seed=job.config.seed)
-    return train_skill(request, setup, bank, expert=expert, config=config, progress=progress)
+    skill = train_skill(
+        request,
+        setup,
+        Failures(own=own, others=others),
+        judge=task.expert(),
+        schooling=_schooling(job, task, manner, own),
+        config=_rates(job),
+        progress=progress,
+    )
+    _save(job, skill, len(own))
 
 
-def _spec(job: SkillJob, task: TaskEntry) -> RewardSpec:
-    """Returns the reward compiled from the embedded path's descriptor: all of the mode's stages, its default terms."""
-    stage = find_template(Manner.PLACE, job.mode).stages[0].stage
-    descriptor = RecoveryDescriptor(
-        report_id=f"train-{job.mode}", mode=job.mode, stage=stage, target="",
-        obstacles=(), mask=default_mask(job.mode), confidence=1.0, model_id="diagnosis-table@1",
-        rationale=f"default terms for {job.mode} in {task.info.name}",
+def _failures(
+    job: SkillJob, task: TaskEntry, manner: Manner
+) -> tuple[tuple[FailureState, ...], tuple[FailureState, ...]]:
+    """Returns this mode's failures in sub-tasks of this manner, and the other modes' that were captured too."""
+    banks = {m: load_bank(f) for m in task.info.modes if (f := bank_folder(job.config, m)).is_dir()}
+    kept = {m: tuple(s for s in states if manner_of(task, s) is manner) for m, states in banks.items()}
+    return kept[job.mode], tuple(s for m, states in kept.items() if m is not job.mode for s in states)
+
+
+def _rates(job: SkillJob) -> PpoConfig:
+    config = job.config
+    return PpoConfig(
+        total_steps=config.steps, stop_rate=0.98, stop_times=3, seed=config.seed, most_s=job.seconds or 3600.0,
+        ease_after=10 if config.curriculum else 0,
+        success=SuccessConfig() if config.success_buffer else SuccessConfig(size=0, weight=0.0),
     )  # fmt: skip
-    return compile_reward(descriptor)
 
 
-def _save(job: SkillJob, skill: TrainedSkill, captured: Captured) -> None:
-    out, name = job.config.out, str(job.mode)
-    save_bank(out / "banks" / name, captured.states)
-    save_skill(out, skill.skill)
+def _schooling(job: SkillJob, task: TaskEntry, manner: Manner, own: tuple[FailureState, ...]) -> Schooling:
+    mask, obstacle = default_mask(job.mode, manner), any(s.snapshot.roles.obstacle for s in own)
+    return Schooling(
+        expert=task.expert() if job.config.warm_start else None,
+        edits=easing(manner, obstacle=obstacle),
+        reflection=Reflection(
+            mode=job.mode,
+            manner=manner,
+            mask=mask,
+            reflector=TableReflector(),
+            recompile=lambda changed: _spec(job, task, manner, changed, own),
+        ),
+        diary=Diary(folder=job.config.folder / "checkpoints", name=job.name),
+    )
+
+
+def _spec(
+    job: SkillJob, task: TaskEntry, manner: Manner, mask: RewardMask, own: tuple[FailureState, ...]
+) -> RewardSpec:
+    """Returns the reward compiled from the embedded path's descriptor: all of the mode's stages, the mask's terms."""
+    stages = find_template(manner, job.mode).stages
+    descriptor = RecoveryDescriptor(
+        report_id=f"train-{job.mode}", mode=job.mode, stage=stages[0].stage, target="", obstacles=(), mask=mask,
+        confidence=1.0, model_id="diagnosis-table@1", rationale=f"default terms for {job.mode} in {task.info.name}",
+    )  # fmt: skip
+    course = task.info.course(own[0].snapshot.instruction)
+    sub = next(s for s in course.subtasks if s.manner is manner)
+    spec = compile_reward(descriptor, manner=manner, fit=fit_of(task.info, sub))
+    return _ablated(spec, job.config)
+
+
+def _ablated(spec: RewardSpec, config: TrainConfig) -> RewardSpec:
+    spec = spec if config.gates else without_gates(spec)
+    return spec if config.shaping else without_shaping(spec)
+
+
+def _save(job: SkillJob, skill: TrainedSkill, states: int) -> None:
+    out, name = job.config.folder, job.name
     (out / "specs").mkdir(parents=True, exist_ok=True)
-    (out / "specs" / f"{name}.json").write_text(spec_to_json(_spec(job, find_task(job.config.task))) + "\n")
-    failed = int((~captured.rollouts.success).sum())
+    (out / "specs" / f"{name}.json").write_text(spec_to_json(skill.spec) + "\n")
     log = {
-        "mode": name, "control_hz": 1 / EE_DELTA.dt_s, "rollouts": len(captured.rollouts.success),
-        "base_failed": failed, "states": len(captured.states),
+        "skill": name, "mode": str(job.mode), "control_hz": 1 / EE_DELTA.dt_s, "states": states,
         "authority": None if skill.authority is None else asdict(skill.authority),
-        "history": [_point(p) for p in skill.history],
+        "changes": list(skill.changes), "history": [_point(p) for p in skill.history],
     }  # fmt: skip
+    (out / "logs").mkdir(parents=True, exist_ok=True)
     (out / "logs" / f"{name}.json").write_text(json.dumps(log, indent=1) + "\n")
-    _tell(job, 1.0, f"recovers {skill.skill.card.evaluation.rate:.2f}")
+    save_skill(out, replace(skill.skill))
+    tell(job, 1.0, f"recovers {skill.skill.card.evaluation.rate:.2f}")
 
 
 def _point(point: TrainingPoint) -> dict[str, float | None]:
@@ -139,4 +157,4 @@ def _point(point: TrainingPoint) -> dict[str, float | None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job(make_skill))

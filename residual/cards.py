@@ -18,7 +18,9 @@ from residual.features import FEATURE_LAYOUT, FEATURES
 from residual.mlp import Mlp
 from residual.tensors import fingerprint, read_manifest, read_tensors, write_manifest, write_tensors
 
-CARD_FORMAT = "regrasp-skill@1"
+CARD_FORMAT = "regrasp-skill@2"
+STATE, STATE_AND_POLICY = "state", "state and policy"
+"""What an actor may read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,7 @@ def load_card(path: Path) -> SkillCard:
 
 def _plain(card: SkillCard) -> dict[str, Any]:
     data = {name: getattr(card, name) for name in SkillCard.__dataclass_fields__}
+    data["manner"] = str(card.manner)
     data["modes"] = [str(m) for m in card.modes]
     data["stages"] = [str(s) for s in card.stages]
     data["space"] = {

@@ -1,24 +1,27 @@
 """From a bank of failures to a skill card: authority test, lint, training, held-out figures. Called by `train`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from core.errors import ConfigError
 from core.failures import FailureMode
+from core.manner import Manner
 from core.ports import Expert
 from core.recovery import Rate, RecoveryStage, SkillCard
-from core.rewards import LintReport, RewardSpec
+from core.rewards import RewardSpec
 from core.robots import EE_DELTA, ResidualSpace
 from core.worlds import FailureState
 from residual.authority import authority_test, require_authority
-from residual.bank import divide
+from residual.bank import divide, mixed
 from residual.batch import RecoverySetup
-from residual.cards import TrainedCard, actor_sha256
+from residual.cards import STATE, STATE_AND_POLICY, TrainedCard, actor_sha256
+from residual.coach import Progress, TrainingPoint
 from residual.evaluate import base_alone_rate, network_actor, recovery_rate
 from residual.lint import lint_reward, linted, require_lint
-from residual.ppo import PpoConfig, Progress, Trained, TrainingPoint, train_actor
+from residual.ppo import Schooling, Trained, train_actor
+from residual.ppo_config import PpoConfig
 from residual.probes import Probing
 
 
@@ -29,6 +32,8 @@ class SkillRequest:
     name: str
     """Of the card and its files."""
     task: str
+    manner: Manner
+    """Of the sub-tasks whose failures it recovers."""
     modes: tuple[FailureMode, ...]
     base_policy: str
     """name@hash of the frozen policy that the bank was captured from."""
@@ -36,8 +41,24 @@ class SkillRequest:
     """Stages the skill may start from, e.g. all of the task's: it reads the stage from what it sees."""
     spec: RewardSpec
     """Compiled reward."""
+    subtasks: int
+    """Sub-tasks of the task, S."""
     resume_when: str = "placed"
     """Verified condition that hands the arm back: "held" or "placed"."""
+    force: bool = False
+    """Whether to train although the reward's lint fails; the card says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """What there is to learn from."""
+
+    own: Sequence[FailureState]
+    """Failures of the requested modes and manner, from 20 episodes or more."""
+    others: Sequence[FailureState] = ()
+    """Failures of other modes in such sub-tasks: a diagnosis may be wrong."""
+    others_share: float = 0.2
+    """Share of the training states that are others, [0, 1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +66,13 @@ class TrainedSkill:
     """A skill ready to be saved, with how it came about."""
 
     skill: TrainedCard
+    spec: RewardSpec
+    """With its lint."""
     authority: Rate | None
     """The squeezed expert from the training states; None without an expert."""
-    lint: LintReport | None
-    """What probing the reward along the expert found; None without an expert."""
     history: tuple[TrainingPoint, ...]
+    changes: tuple[str, ...]
+    """What reflection and curriculum changed."""
 
 
 def default_space(alpha: float = 0.3, beta: float = 1.0) -> ResidualSpace:
@@ -67,9 +90,10 @@ def default_space(alpha: float = 0.3, beta: float = 1.0) -> ResidualSpace:
 def train_skill(
     request: SkillRequest,
     setup: RecoverySetup,
-    bank: Sequence[FailureState],
+    failures: Failures,
     *,
-    expert: Expert | None,
+    judge: Expert | None,
+    schooling: Schooling,
     config: PpoConfig,
     progress: Progress | None = None,
 ) -> TrainedSkill:
@@ -78,41 +102,64 @@ def train_skill(
     Args:
         request: Name, modes, reward.
         setup: World, surrogate base, residual space, noise.
-        bank: Failure states of these modes, from 20 episodes or more.
-        expert: Demonstrator for the warm start, the authority test and the lint; None trains from scratch.
+        failures: What to learn from.
+        judge: Demonstrator for the authority test and the lint; neither is made without one, and training is refused
+            unless it is forced.
+        schooling: Warm start, curriculum, reflection, where the run is kept.
         config: Rates and sizes.
-        progress: Called after every rollout.
+        progress: Called after every round.
 
     Raises:
         ConfigError: Too small a bank, states of other modes, too weak a channel, or a reward that the lint refuses.
     """
+    _check_modes(request, failures.own)
+    parts = divide(failures.own, seed=config.seed)
+    spec, authority = request.spec, None
+    if judge is not None:
+        authority = authority_test(setup, parts.validation, judge)
+        require_authority(request.name, authority)
+        spec = linted(spec, lint_reward(spec, _probing(request, setup, parts.validation, judge)))
+    word = require_lint(spec, force=request.force)
+    bank = _with_others(parts.train, failures, config.seed)
+    trained = train_actor(setup, bank, parts.validation, spec, schooling=schooling, config=config, progress=progress)
+    card = replace(_card(request, setup, parts.held_out, trained, config.seed), lint=word)
+    actor = trained.actor if setup.policy_scale is None else setup.policy_scale.folded(trained.actor)
+    skill = TrainedCard(card=replace(card, weights_sha256=actor_sha256(actor)), actor=actor)
+    return TrainedSkill(skill=skill, spec=spec, authority=authority, history=trained.history, changes=trained.changes)
+
+
+def _check_modes(request: SkillRequest, bank: Sequence[FailureState]) -> None:
     others = sorted({str(s.mode) for s in bank} - {str(m) for m in request.modes})
     if others:
         raise ConfigError(f"bank of skill {request.name!r} holds failures of mode {', '.join(others)}; take them out")
-    parts = divide(bank, seed=config.seed)
-    authority = lint = None
-    if expert is not None:
-        authority = authority_test(setup, parts.validation, expert)
-        require_authority(request.name, authority)
-        steps = setup.config.episode_steps
-        probing = Probing(world=setup.world, expert=expert, states=parts.validation, steps=steps)
-        lint = lint_reward(request.spec, probing)
-        require_lint(linted(request.spec, lint), force=False)
-    trained = train_actor(
-        setup, parts.train, parts.validation, request.spec, expert=expert, config=config, progress=progress
+
+
+def _probing(request: SkillRequest, setup: RecoverySetup, states: Sequence[FailureState], expert: Expert) -> Probing:
+    return Probing(
+        world=setup.world, expert=expert, states=states, steps=setup.config.episode_steps, subtasks=request.subtasks
     )
-    card = _card(request, setup, parts.held_out, trained, config.seed)
-    skill = TrainedCard(card=card, actor=trained.actor)
-    return TrainedSkill(skill=skill, authority=authority, lint=lint, history=trained.history)
+
+
+def _with_others(own: Sequence[FailureState], failures: Failures, seed: int) -> tuple[FailureState, ...]:
+    """Returns the training states with a share of other modes' among them."""
+    share = failures.others_share
+    if not failures.others or share <= 0.0:
+        return tuple(own)
+    return (*own, *mixed(failures.others, round(len(own) * share / (1.0 - share)), seed=seed))
 
 
 def _card(
-    request: SkillRequest, setup: RecoverySetup, held_out: Sequence[FailureState], trained: Trained, seed: int
+    request: SkillRequest,
+    setup: RecoverySetup,
+    held_out: Sequence[FailureState],
+    trained: Trained,
+    seed: int,
 ) -> SkillCard:
     seeds = [s.seed for s in held_out]
     return SkillCard(
         name=request.name,
         task=request.task,
+        manner=request.manner,
         modes=request.modes,
         stages=request.stages,
         space=setup.space,
@@ -123,6 +170,8 @@ def _card(
         base_policy=request.base_policy,
         surrogate=setup.surrogate.policy_id,
         warm_start=trained.warm_start,
+        lint="",
+        inputs=STATE if setup.policy_scale is None else STATE_AND_POLICY,
         train_seed=seed,
         train_steps=trained.steps,
         eval_seeds=(min(seeds), max(seeds)),

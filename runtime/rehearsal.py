@@ -183,6 +183,8 @@ def fake_card(mode: FailureMode, resume_when: str) -> SkillCard:
         base_policy="scripted@0",
         surrogate="none",
         warm_start="none",
+        lint="passed",
+        inputs="state",
         train_seed=0,
         train_steps=0,
         eval_seeds=(0, 0),
