@@ -56,7 +56,7 @@ _DISTRACTOR = Role(name="role", default="distractor")
 _OBSTACLE = Role(name="role", default="obstacle")
 _NEAR = _number("near_m", 0.03, 0.005, 0.1)
 _SLIDE = (
-    _TARGET, _GOAL, _number("heading_rad", 3.14, -3.15, 3.15), _number("closed_m", 0.0, -0.5, 0.5),
+    _TARGET, _GOAL, _number("heading_rad", 3.1416, -3.15, 3.15), _number("closed_m", 0.133, -0.5, 0.5),
     _number("travel_m", 0.1, 0.01, 0.4),
 )  # fmt: skip
 
@@ -134,8 +134,8 @@ _TERMS = (
         function=place.insertion, kind="value", category="positional",
         variable="depth of the tip below the rim", unit="m", scale=0.03, monotone="rises with depth",
         parameters=(
-            _TARGET, _GOAL, _number("rim_m", 0.02, -0.05, 0.2), _number("tip_m", 0.03, 0, 0.2),
-            _number("depth_m", 0.03, 0.002, 0.2), _number("radius_m", 0.006, 0.001, 0.1),
+            _TARGET, _GOAL, _number("rim_m", 0.021, -0.05, 0.2), _number("tip_m", 0.045, 0, 0.2),
+            _number("depth_m", 0.025, 0.002, 0.2), _number("radius_m", 0.006, 0.001, 0.1),
         ),
     ),
     Term(
@@ -238,7 +238,7 @@ _TERMS = (
     Term(
         function=feel.pressing, kind="value", category="contact",
         variable="pressing force", unit="N", scale=5, monotone="peaks between low_n and high_n",
-        parameters=(_number("low_n", 2, 0.1, 50), _number("high_n", 10, 0.2, 100)),
+        parameters=(_number("low_n", 3, 0.1, 50), _number("high_n", 25, 0.2, 100)),
         ordered=(("low_n", "high_n"),),
     ),
     Term(
@@ -265,7 +265,7 @@ _TERMS = (
     ),
     Term(
         function=motion.rushing, kind="penalty", category="kinematic",
-        variable="tool speed, at the object", unit="m/s", scale=0.1, monotone="falls with speed",
+        variable="tool speed from the object", unit="m/s", scale=0.1, monotone="falls with speed",
         parameters=(_TARGET, _number("near_m", 0.05, 0.005, 0.2), _number("limit_m_s", 0.1, 0.01, 1)),
     ),
     Term(
@@ -320,7 +320,7 @@ _TERMS = (
     Term(
         function=pen.overpressed, kind="penalty", category="contact",
         variable="pressing force", unit="N", scale=10, monotone="falls with force",
-        parameters=(_number("limit_n", 10, 0.5, 100),),
+        parameters=(_number("limit_n", 25, 0.5, 100),),
     ),
 )  # fmt: skip
 

@@ -35,6 +35,16 @@ class Transition:
         """Returns where the object that had `role` before the step is after it, (N, 3) [m], infinite if absent."""
         return position(replace(self.state, roles=self.prev.roles), role)
 
+    def moved(self, role: str) -> Floats:
+        """Returns how the object that had `role` before the step moved in it, (N, 3) [m], 0 where it is absent."""
+        here, there = position(self.prev, role), self.later(role)
+        known = np.isfinite(here) & np.isfinite(there)
+        return np.where(known, there, 0.0) - np.where(known, here, 0.0)
+
+    def moved_from_tool(self, role: str) -> Floats:
+        """Returns how it moved from the tool, (N, 3) [m]; where it is absent, how the tool moved from its place."""
+        return self.moved(role) - (self.state.tcp_pos_in_base - self.prev.tcp_pos_in_base)
+
 
 def collision_force(step: Transition, *, limit_n: float) -> Floats:
     """Charges the largest unwanted contact force as a share of a limit, dimensionless in [-1, 0].
@@ -79,11 +89,9 @@ def slipped(step: Transition, *, role: str, near_m: float, scale_m: float) -> Fl
 
     Source: ours.
     """
-    here, there = position(step.prev, role), step.later(role)
-    counted = grips(step.prev, here, near_m) & (step.state.gripper_command < 0.5) & np.isfinite(there[:, 2])
-    inside = np.where(counted[:, None], here, 0.0) - step.prev.tcp_pos_in_base
-    after = np.where(counted[:, None], there, 0.0) - step.state.tcp_pos_in_base
-    return np.where(counted, -share(norm(after - inside), scale_m), 0.0)
+    counted = grips(step.prev, position(step.prev, role), near_m) & (step.state.gripper_command < 0.5)
+    counted &= np.isfinite(step.later(role)[:, 2])
+    return np.where(counted, -share(norm(step.moved_from_tool(role)), scale_m), 0.0)
 
 
 def off_table(step: Transition, *, role: str) -> Floats:
@@ -113,10 +121,7 @@ def disturbed(step: Transition, *, role: str, scale_m: float) -> Floats:
 
     Source: ours.
     """
-    here, there = position(step.prev, role), step.later(role)
-    known = np.isfinite(here[:, 2]) & np.isfinite(there[:, 2])
-    moved = np.where(known[:, None], there, 0.0) - np.where(known[:, None], here, 0.0)
-    return -share(norm(moved), scale_m)
+    return -share(norm(step.moved(role)), scale_m)
 
 
 def intrusion(step: Transition, *, role: str, margin_m: float) -> Floats:

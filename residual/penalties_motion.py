@@ -9,7 +9,7 @@ from core.arrays import Floats
 from core.kinematics import XARM7
 from core.robots import EE_DELTA
 from residual.penalties import Transition
-from residual.terms import share, smooth, tilt_rad, tool_distance
+from residual.terms import norm, share, smooth, tilt_rad, tool_distance
 
 
 def elapsed(step: Transition) -> Floats:
@@ -67,22 +67,23 @@ def speeding(step: Transition, *, limit_m_s: float) -> Floats:
 
 
 def rushing(step: Transition, *, role: str, near_m: float, limit_m_s: float) -> Floats:
-    """Charges tool speed above a limit near an object, as a share of the limit, dimensionless in [-1, 0].
+    """Charges tool speed from or to a near object above a limit, as a share of the limit, dimensionless in [-1, 0].
 
-    It fades out between `near_m` and twice that; an absent object costs nothing.
+    It fades out between `near_m` and twice that. What is carried has no speed from the tool, and costs nothing.
 
-    Formula: -clip((v - limit_m_s) / limit_m_s) * [1 - smooth((d - near_m) / near_m)], d = |tool - role|
+    Formula: -clip((v - limit_m_s) / limit_m_s) * [1 - smooth((d - near_m) / near_m)], d = |tool - role| before the step
 
     Args:
         step: N transitions.
         role: Near whom to be slow.
         near_m: Distance inside which the charge is whole [m].
-        limit_m_s: Speed v up to which nothing is charged; at twice this the charge is full [m/s].
+        limit_m_s: Speed v = |change of (tool - role)| up to which nothing is charged; full at twice this [m/s].
 
     Source: Reflective Self-Adaptation, component control_velocity(v), near an object.
     """
-    close = 1.0 - smooth((tool_distance(step.state, role) - near_m) / near_m)
-    return -share(step.tool_speed_m_s - limit_m_s, limit_m_s) * close
+    close = 1.0 - smooth((tool_distance(step.prev, role) - near_m) / near_m)
+    speed = norm(step.moved_from_tool(role)) / EE_DELTA.dt_s
+    return -share(speed - limit_m_s, limit_m_s) * close
 
 
 def limit_acceleration(step: Transition, *, limit_rad_s2: float) -> Floats:

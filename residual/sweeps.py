@@ -214,8 +214,8 @@ def _joint_gap(x: Floats) -> Transition:
 
 def _tool_speed(x: Floats) -> Transition:
     state = still_life(len(x))
-    before = state.tcp_pos_in_base - x[:, None] * EE_DELTA.dt_s * _ALONG
-    return _turn_into(replace(state, tcp_pos_in_base=before), state)
+    after = state.tcp_pos_in_base + x[:, None] * EE_DELTA.dt_s * _ALONG
+    return _turn_into(state, replace(state, tcp_pos_in_base=after))
 
 
 def _outside(x: Floats, params: Params) -> Transition:
@@ -268,9 +268,9 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
         "still": _sweep(0.0, 3.0, _any(_joint_speed)), "always": _sweep(0.0, 1.0, _any(_same)),
         "grasp_open": _sweep(0.0, 1.0, _opening_away), "grasp_close": _sweep(0.0, 1.0, _any(_command)),
         "hand_closed": _sweep(0.0, 1.0, _any(_opening)), "held": _sweep(0.0, 0.2, _any(_gripped_opening)),
-        "released": _sweep(0.0, 1.0, _any(_opening)), "is_open": _sweep(-0.05, 0.15, _slide),
-        "is_closed": _sweep(-0.05, 0.15, _slide), "gone": _sweep(-0.3, 0.1, _object_height),
-        "subtasks_done": _sweep(0.0, 3.0, _any(_subtask)), "pressing": _sweep(0.0, 25.0, _any(_pressed)),
+        "released": _sweep(0.0, 1.0, _any(_opening)), "is_open": _sweep(0.05, 0.3, _slide),
+        "is_closed": _sweep(0.05, 0.3, _slide), "gone": _sweep(-0.3, 0.1, _object_height),
+        "subtasks_done": _sweep(0.0, 3.0, _any(_subtask)), "pressing": _sweep(0.0, 60.0, _any(_pressed)),
         "gentle": _sweep(0.0, 25.0, _any(_touched)), "elapsed": _sweep(0.0, 1.0, _any(_same)),
         "effort": _sweep(0.0, 1.0, _any(_correction)), "jerkiness": _sweep(0.0, 2.0, _any(_corrections)),
         "speeding": _sweep(0.0, 1.2, _any(_tool_speed)), "rushing": _sweep(0.0, 0.3, _any(_tool_speed)),
@@ -280,7 +280,7 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
         "off_table": _sweep(-0.3, 0.1, _object_fell), "disturbed": _sweep(0.0, 0.02, _object_moved),
         "intrusion": _sweep(0.0, 0.15, _object_away), "slipped": _sweep(0.0, 0.02, _object_moved),
         "collision_force": _sweep(0.0, 50.0, _any(_touched)),
-        "overpressed": _sweep(0.0, 30.0, _any(_pressed)),
+        "overpressed": _sweep(0.0, 60.0, _any(_pressed)),
     }
 )  # fmt: skip
 """By term: where its main variable is swept with default parameters."""
