@@ -11,6 +11,7 @@ import numpy as np
 
 from core.arrays import Bools, Floats
 from core.worlds import WorldState
+from sim.cell import STROKE_M
 from sim.tasks.drawer_parts import (
     CABINET,
     HANDLE,
@@ -26,12 +27,16 @@ from sim.tasks.tidy_drawer import BALL, OPEN_M, named_thing
 
 GAIN = 0.34
 """Share of the remaining way taken in one step; with more of it the arm, which lags by a step, overshoots."""
-GRASP_M = 0.009
-"""The hand closes when its centre is this near to where it grasps."""
+GRASP_M, GRIP_M = 0.011, 0.016
+"""The hand closes when its centre is this near to where it grasps a thing, or the handle."""
 PULLED_M, PUSHED_M = 0.116, 0.006
 """A handle in the hand is let go of when the drawer is this far out, or in."""
 HELD_LOW_M = 0.004
 """So far below the tool's centre is a thing grasped: the finger tips stay off the table."""
+TIPS_M = 0.016
+"""Height of the tool above the table at which its finger tips are still off it, where friction would hold them."""
+UNSTICK_M = 0.02
+"""So far up is a tool told to go that is lower."""
 CRUISE_M, SAFE_M = 0.15, 0.115
 """Height above the table at which to cross, and from which crossing is safe."""
 DROP_M = 0.020
@@ -50,7 +55,7 @@ _RADIUS = float(BALL.size_m[2])
 _SPOTS = np.stack(np.meshgrid(np.linspace(0.32, 0.54, 6), np.linspace(-0.28, 0.0, 8)), axis=-1).reshape(-1, 2)
 """Places on the table for a thing that is in the hand at the wrong time [m]."""
 _YAWS = np.array([0.0, np.pi / 2, np.pi / 4, -np.pi / 4])
-_CABINET, _DRAWER, _HANDLE = 2, 3, 4
+_CABINET, _DRAWER, _HANDLE, _CATCH = range(2, 6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +71,8 @@ class _View:
     handle: Floats
     out: Floats
     """How far the drawer is open, shape (N,) [m]."""
+    caught: Bools
+    """Where the catch is down and must be lifted, shape (N,)."""
     table: Floats
     """Height of the table top, shape (N,) [m]."""
     yaw: Floats
@@ -78,6 +85,12 @@ class _View:
     def has(self, pos: Floats) -> Bools:
         """Returns whether the hand is closed on a thing at `pos` (N, 3), shape (N,)."""
         return holds(self.state, pos, 2 * _RADIUS)
+
+    def closing(self, goal: Floats, half_width_m: float, near_m: float) -> Bools:
+        """Returns whether the hand is to close, or to go on closing, on what is at `goal` (N, 3), shape (N,)."""
+        between = self.state.gripper_opening > 2 * half_width_m / STROKE_M - 0.12
+        going_on = (self.state.gripper_command < 0.5) & between
+        return np.asarray(length(self.tcp - goal) < np.where(going_on, HOLD_M, near_m))
 
     def in_drawer(self, pos: Floats) -> Bools:
         """Returns whether a thing lies in the drawer, or falls into it from the open hand, shape (N,)."""
@@ -117,7 +130,7 @@ class DrawerExpert:
         for thing, other in ((view.other, view.thing), (view.thing, view.other)):
             plan = choose(_put_down(view, thing, other), plan, view.has(thing) | view.letting_go(thing))
         plan = choose(_carry(view), plan, view.has(view.thing) & (view.out > OPEN_M))
-        plan = choose(_slide(view, full), plan, holds(state, view.handle, 2 * HANDLE.size_m[1]))
+        plan = choose(_slide(view, full | view.caught), plan, holds(state, view.handle, 2 * HANDLE.size_m[1]))
         return acted(plan, state, gain=GAIN)
 
 
@@ -132,6 +145,7 @@ def _view(state: WorldState) -> _View:
         drawer=pos[:, _DRAWER],
         handle=pos[:, _HANDLE],
         out=open_m(pos[:, _HANDLE], pos[:, _CABINET]),
+        caught=pos[:, _CATCH, 2] > 0.0,
         table=pos[:, _CABINET, 2] - CABINET.size_m[2],
         yaw=heading(state),
     )
@@ -139,8 +153,7 @@ def _view(state: WorldState) -> _View:
 
 def _reach(view: _View) -> Plan:
     """Open above the handle, down, close."""
-    gap = length(view.tcp - view.handle)
-    close = gap < np.where(view.state.gripper_command < 0.5, HOLD_M, GRASP_M)
+    close = view.closing(view.handle, HANDLE.size_m[1], GRIP_M)
     pos = view.go(view.handle)
     ready = view.state.gripper_opening > 0.8
     pos[:, 2] = np.where(ready | close, pos[:, 2], np.maximum(pos[:, 2], view.handle[:, 2] + 0.06))
@@ -148,12 +161,12 @@ def _reach(view: _View) -> Plan:
     return Plan(pos=pos, yaw=np.zeros(len(pos)), grip=np.where(close, 0.0, 1.0))
 
 
-def _slide(view: _View, full: Bools) -> Plan:
-    """Drawer out, or in when the named thing alone is in it; then let go."""
-    way = np.where(full, -view.out, PULLED_M + 0.008 - view.out)
+def _slide(view: _View, home: Bools) -> Plan:
+    """Drawer out, or all the way in where that is wanted (N,); then let go."""
+    way = np.where(home, -view.out, PULLED_M + 0.008 - view.out)
     pos = view.handle.copy()
     pos[:, 0] = view.tcp[:, 0] - way
-    there = np.where(full, view.out < PUSHED_M, view.out > PULLED_M)
+    there = np.where(home, view.out < PUSHED_M, view.out > PULLED_M)
     pos[:, 0] = np.where(there, view.tcp[:, 0], pos[:, 0])
     return Plan(pos=pos, yaw=np.zeros(len(pos)), grip=np.where(there, 1.0, 0.0))
 
@@ -164,8 +177,7 @@ def _fetch(view: _View, thing: Floats, other: Floats) -> Plan:
     turn = np.where(deep, 0.0, _grasp_yaw(view, thing, other))
     wide = np.where(deep, NARROW, 1.0)
     goal = thing + np.array([0.0, 0.0, HELD_LOW_M])
-    gap = length(view.tcp - goal)
-    close = gap < np.where(view.state.gripper_command < 0.5, HOLD_M, GRASP_M)
+    close = view.closing(goal, _RADIUS, GRASP_M)
     pos = view.go(goal)
     right = np.abs(wrap(turn - view.yaw)) < 0.15
     ready = (np.abs(view.state.gripper_opening - wide) < 0.1) & right
@@ -192,8 +204,11 @@ def _put_down(view: _View, thing: Floats, other: Floats) -> Plan:
     spot = spots[np.arange(len(spots)), np.argmin(cost, axis=1)]
     low = view.table + _RADIUS
     goal = np.column_stack([spot, low + 0.003]) + (view.tcp - thing)
-    down = (thing[:, 2] < low + 0.008) & (length(thing[:, :2] - spot) < 0.02)
-    pos = np.where((view.letting_go(thing) | down)[:, None], view.tcp, view.go(goal))
+    goal[:, 2] = np.maximum(goal[:, 2], view.table + TIPS_M)
+    landed = (thing[:, 2] < low + 0.008) | (view.tcp[:, 2] < view.table + TIPS_M + 0.003)
+    down = landed & (length(thing[:, :2] - spot) < 0.02)
+    free = view.tcp + np.where(view.tcp[:, 2] < view.table + TIPS_M, UNSTICK_M, 0.0)[:, None] * [0.0, 0.0, 1.0]
+    pos = np.where((view.letting_go(thing) | down)[:, None], free, view.go(goal))
     return Plan(pos=pos, yaw=np.zeros(len(pos)), grip=np.where(view.letting_go(thing) | down, 1.0, 0.0))
 
 

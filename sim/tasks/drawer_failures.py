@@ -8,9 +8,9 @@ from core.arrays import Bools
 from core.failures import FailureMode
 from sim.failures import Drop, MissedGrasp, WrongObject
 from sim.task import Blow, Cue, Disturbance, Facts, Injector
-from sim.tasks.drawer_parts import HANDLE_IN_CABINET_M, open_m
+from sim.tasks.drawer_parts import CATCH_IN_CABINET_M, CAUGHT_M, FREED_M, HANDLE_IN_CABINET_M, open_m
 
-_CABINET, _HANDLE = 2, 4
+_CABINET, _HANDLE, _CATCH = 2, 4, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +62,27 @@ class HandleSlip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CatchDown:
+    """As the drawer is pulled, the catch comes down and stops it half way; pushing the drawer home lifts the catch."""
+
+    unit: str = "m"
+    """How far open the drawer then gets."""
+    default: float = CAUGHT_M
+
+    def due(self, cue: Cue) -> Bools:
+        """Returns where the handle is held and the drawer begins to move, shape (N,)."""
+        pos = cue.facts.state.object_pos_in_base
+        out = open_m(pos[:, _HANDLE], pos[:, _CABINET])
+        pulled = cue.facts.pinched[:, _HANDLE] & (cue.actions[:, 0] < 0.0) & (cue.facts.state.subtask == 0)
+        return np.asarray(pulled & (out > FREED_M + 0.002) & (out < CAUGHT_M))
+
+    def strike(self, facts: Facts, blow: Blow) -> Disturbance | None:
+        """Puts the catch where it stops the drawer at `strength` [m]."""
+        cabinet = facts.state.object_pos_in_base[blow.i, _CABINET]
+        return Disturbance(place={_CATCH: cabinet + CATCH_IN_CABINET_M - np.array([blow.strength - CAUGHT_M, 0, 0])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DrawerShut:
     """While the thing is carried to the drawer, somebody shuts the drawer."""
 
@@ -87,6 +108,7 @@ def drawer_injectors() -> dict[FailureMode, Injector]:
     keep = {"cabinet": 0.20, "handle": 0.10}
     return {
         FailureMode.SLIP: HandleSlip(),
+        FailureMode.JAM: CatchDown(),
         FailureMode.MISSED_GRASP: During(injector=MissedGrasp(keep_m=keep), subtask=1),
         FailureMode.DROP: During(injector=Drop(), subtask=1),
         FailureMode.TARGET_MOVED: DrawerShut(),

@@ -2,7 +2,8 @@
 
 Used by the task `tidy_drawer`, its injectors and its demonstrator. The drawer slides out towards the robot. Its floor
 falls to the middle by 9 degrees from both sides, so that a ball comes to lie where open fingers fit beside it. The
-cabinet is known by its back, a solid slab; the roof is clear, so that what is in the closed drawer can be seen.
+cabinet is known by its back, a solid slab; the roof is clear, so that what is in the closed drawer can be seen. A catch
+under the roof may come down when the drawer is pulled, and stops its back; pushing the drawer home lifts it again.
 """
 
 import mujoco
@@ -31,9 +32,18 @@ HANDLE = ObjectInfo(
     name="handle",
     words=(),
     shape="built",
-    size_m=np.array([0.006, 0.009, 0.018]),
+    size_m=np.array([0.006, 0.011, 0.018]),
     rgb=np.array([0.96, 0.80, 0.05]),
     graspable=False,
+)
+CATCH = ObjectInfo(
+    name="catch",
+    words=(),
+    shape="box",
+    size_m=np.array([0.004, 0.030, 0.006]),
+    rgb=np.array([0.05, 0.74, 0.78]),
+    graspable=False,
+    vanishes=True,
 )
 RANGE_M = 0.13
 """How far the drawer slides."""
@@ -45,6 +55,12 @@ HANDLE_IN_CABINET_M = DRAWER_IN_CABINET_M + HANDLE_IN_DRAWER_M
 """Centre of the handle when the drawer is closed, from the cabinet's [m]."""
 INSIDE_LOW_M, INSIDE_HIGH_M = np.array([-0.050, -0.054, -0.018]), np.array([0.050, 0.054, 0.016])
 """A small thing whose centre is in this box about the drawer's centre lies in the drawer [m]."""
+CAUGHT_M = 0.045
+"""How far open the drawer gets when the catch is down."""
+FREED_M = 0.018
+"""A drawer that is pushed farther in than this lifts the catch."""
+CATCH_IN_CABINET_M = DRAWER_IN_CABINET_M + np.array([DRAWER.size_m[0] - 0.006 - CAUGHT_M - CATCH.size_m[0], 0.0, 0.019])
+"""Centre of the catch that is down, from the cabinet's: below the roof, in the way of the drawer's back [m]."""
 WALL_TOP_M = 0.0215
 """Height of the drawer's rim above its centre [m]."""
 _FALL_RAD = np.radians(9.0)
@@ -56,7 +72,7 @@ _FRICTION_N = 3.0
 """Force below which the drawer stays where it is."""
 _DAMPING = 5.0
 """Of the slide [N s/m]."""
-_CLEAR, _GREY = [0.85, 0.90, 0.95, 0.18], [0.70, 0.71, 0.73, 1.0]
+_CLEAR, _GREY = [0.45, 0.50, 0.55, 0.10], [0.70, 0.71, 0.73, 1.0]
 
 
 def add_cabinet(spec: mujoco.MjSpec) -> None:

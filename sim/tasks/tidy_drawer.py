@@ -16,12 +16,15 @@ from core.failures import FailureMode
 from core.scene import SceneRoles
 from core.subtasks import Manner, SubTask, Where
 from core.tasks import ObjectInfo, TaskInfo
+from sim.cell import PARKED_M
 from sim.task import Disturbance, Facts, Injector, Scene, Wording
 from sim.tasks.drawer_failures import drawer_injectors
 from sim.tasks.drawer_parts import (
     CABINET,
+    CATCH,
     DRAWER,
     DRAWER_IN_CABINET_M,
+    FREED_M,
     HANDLE,
     HANDLE_IN_CABINET_M,
     INSIDE_HIGH_M,
@@ -56,9 +59,9 @@ _IN_DRAWER = Where(thing="{target}", anchor="drawer", low=INSIDE_LOW_M, high=INS
 
 INFO = TaskInfo(
     name="tidy_drawer",
-    objects=(BALL, LIME, CABINET, DRAWER, HANDLE),
+    objects=(BALL, LIME, CABINET, DRAWER, HANDLE, CATCH),
     goal="drawer",
-    obstacle="",
+    obstacle="catch",
     family="long_horizon",
     templates=(
         "put the {target} in the {goal}",
@@ -78,7 +81,7 @@ INFO = TaskInfo(
         SubTask(
             name="drawer open",
             manner=Manner.PULL,
-            roles=SceneRoles(target="handle", distractor="{distractor}", goal="cabinet"),
+            roles=SceneRoles(target="handle", distractor="{distractor}", goal="cabinet", obstacle="catch"),
             done=(
                 Where(
                     thing="handle",
@@ -111,6 +114,7 @@ INFO = TaskInfo(
     ),
     modes=(
         FailureMode.SLIP,
+        FailureMode.JAM,
         FailureMode.MISSED_GRASP,
         FailureMode.DROP,
         FailureMode.TARGET_MOVED,
@@ -133,7 +137,7 @@ THING_KG = 0.11
 RETREAT_M = 0.05
 LIFTED_M = 0.05
 """Height of a thing's centre above the table that counts as lifted."""
-_BALL, _LIME, _CABINET, _DRAWER, _HANDLE = range(5)
+_CABINET, _DRAWER, _HANDLE, _CATCH = range(2, 6)
 
 
 def training_instructions() -> tuple[str, ...]:
@@ -185,9 +189,12 @@ class TidyDrawer:
         for thing in (BALL, LIME):
             spec.geom(f"{thing.name}_geom").mass = THING_KG
 
-    def effects(self, facts: Facts) -> Mapping[int, Disturbance]:  # noqa: ARG002  # nothing happens by itself
-        """Returns nothing: what lies on the table stays there."""
-        return {}
+    def effects(self, facts: Facts) -> Mapping[int, Disturbance]:
+        """Returns where the drawer was pushed home and lifts the catch."""
+        pos = facts.state.object_pos_in_base
+        home = open_m(pos[:, _HANDLE], pos[:, _CABINET]) < FREED_M
+        freed = np.flatnonzero(home & (pos[:, _CATCH, 2] > 0.0))
+        return {int(i): Disturbance(place={_CATCH: PARKED_M}) for i in freed}
 
     def scene(self, rng: np.random.Generator, wording: Wording) -> Scene:
         """Returns a random start: two things, the drawer closed or ajar, and one of the instructions of `wording`."""
@@ -195,7 +202,7 @@ class TidyDrawer:
         ball, lime = _apart(rng, cabinet)
         out = np.array([-rng.uniform(0.0, AJAR_M), 0.0, 0.0])
         centres = np.array(
-            [ball, lime, cabinet, cabinet + DRAWER_IN_CABINET_M + out, cabinet + HANDLE_IN_CABINET_M + out]
+            [ball, lime, cabinet, cabinet + DRAWER_IN_CABINET_M + out, cabinet + HANDLE_IN_CABINET_M + out, PARKED_M]
         )
         target = ("ball", "lime")[int(rng.integers(2))]
         told = self._told[wording, target]
