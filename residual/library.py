@@ -1,7 +1,7 @@
 """The reward library "regrasp@2": every term with its parameters, their ranges, and what is known of its shape.
 
 `compile` validates masks and parameters against it, `reward` calls its functions, `docs/reward_terms.md` is written
-from it. What a term and its parameters are: `residual.term`.
+from it. What a term and its parameters are: `residual.term`. The penalties' entries: `residual.library_penalties`.
 """
 
 from collections.abc import Mapping
@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from core.errors import ConfigError, unknown_name
-from residual import penalties as pen
-from residual import penalties_motion as motion
 from residual import terms_motion as feel
 from residual import terms_orientation as turn
 from residual import terms_placement as place
 from residual import terms_position as tool
 from residual import terms_state as holds
-from residual.term import Number, Role, Term
+from residual.library_penalties import PENALTIES
+from residual.term import NEAR, TARGET, Role, Term, number
 from residual.terms import GRIP_GAP
 
 
@@ -45,147 +44,140 @@ class Library:
             raise ConfigError(f"reward library {library!r} is not known here; this version has {self.id!r}: recompile")
 
 
-def _number(name: str, default: float, low: float, high: float) -> Number:
-    return Number(name=name, default=default, low=low, high=high)
-
-
-_TARGET = Role(name="role", default="target")
 _GOAL = Role(name="goal", default="goal")
 _VANISHING = Role(name="role", default="goal")
-_DISTRACTOR = Role(name="role", default="distractor")
 _OBSTACLE = Role(name="role", default="obstacle")
-_NEAR = _number("near_m", 0.03, 0.005, 0.1)
 _SLIDE = (
-    _TARGET, _GOAL, _number("heading_rad", 3.1416, -3.15, 3.15), _number("closed_m", 0.133, -0.5, 0.5),
-    _number("travel_m", 0.1, 0.01, 0.4),
+    TARGET, _GOAL, number("heading_rad", 3.1416, -3.15, 3.15), number("closed_m", 0.133, -0.5, 0.5),
+    number("travel_m", 0.1, 0.01, 0.4),
 )  # fmt: skip
 
 
-_TERMS = (
+_VALUES = (
     Term(
         function=tool.approach, kind="value", category="positional",
         variable="distance of the tool", unit="m", scale=0.12, monotone="falls with distance",
-        parameters=(_TARGET, _number("height_m", 0, 0, 0.3), _number("scale_m", 0.12, 0.01, 1)),
+        parameters=(TARGET, number("height_m", 0, 0, 0.3), number("scale_m", 0.12, 0.01, 1)),
     ),
     Term(
         function=tool.align, kind="value", category="positional",
         variable="horizontal distance of the tool", unit="m", scale=0.03, monotone="falls with distance",
-        parameters=(_TARGET, _number("scale_m", 0.03, 0.005, 0.5)),
+        parameters=(TARGET, number("scale_m", 0.03, 0.005, 0.5)),
     ),
     Term(
         function=tool.near, kind="value", category="positional",
         variable="distance of the tool", unit="m", scale=0.02, monotone="falls with distance",
-        parameters=(_TARGET, _number("radius_m", 0.02, 0.005, 0.2)),
+        parameters=(TARGET, number("radius_m", 0.02, 0.005, 0.2)),
     ),
     Term(
         function=tool.behind, kind="value", category="positional",
         variable="distance of the tool", unit="m", scale=0.05, monotone="falls with distance",
         parameters=(
-            _TARGET, _number("heading_rad", 0, -3.15, 3.15), _number("distance_m", 0.04, 0, 0.3),
-            _number("height_m", 0, -0.1, 0.3), _number("scale_m", 0.05, 0.01, 1),
+            TARGET, number("heading_rad", 0, -3.15, 3.15), number("distance_m", 0.04, 0, 0.3),
+            number("height_m", 0, -0.1, 0.3), number("scale_m", 0.05, 0.01, 1),
         ),
     ),
     Term(
         function=tool.retreat, kind="value", category="positional",
         variable="distance of the tool", unit="m", scale=0.08, monotone="rises with distance",
-        parameters=(_TARGET, _number("distance_m", 0.08, 0.03, 0.4)),
+        parameters=(TARGET, number("distance_m", 0.08, 0.03, 0.4)),
     ),
     Term(
         function=tool.avoid, kind="value", category="positional",
         variable="distance of the tool", unit="m", scale=0.1, monotone="rises with distance",
-        parameters=(_OBSTACLE, _number("margin_m", 0.1, 0.02, 0.4)),
+        parameters=(_OBSTACLE, number("margin_m", 0.1, 0.02, 0.4)),
     ),
     Term(
         function=tool.clearance, kind="value", category="positional",
         variable="height of the tool", unit="m", scale=0.12, monotone="rises with height",
-        parameters=(_OBSTACLE, _number("radius_m", 0.1, 0.02, 0.4), _number("height_m", 0.12, 0.02, 0.4)),
+        parameters=(_OBSTACLE, number("radius_m", 0.1, 0.02, 0.4), number("height_m", 0.12, 0.02, 0.4)),
     ),
     Term(
         function=place.lift, kind="value", category="positional",
         variable="height of the object", unit="m", scale=0.08, monotone="rises with height",
-        parameters=(_TARGET, _number("rest_m", 0.03, 0, 0.2), _number("height_m", 0.08, 0.01, 0.4)),
+        parameters=(TARGET, number("rest_m", 0.03, 0, 0.2), number("height_m", 0.08, 0.01, 0.4)),
     ),
     Term(
         function=place.transport, kind="value", category="positional",
         variable="horizontal distance of the two", unit="m", scale=0.12, monotone="falls with distance",
-        parameters=(_TARGET, _GOAL, _number("scale_m", 0.12, 0.01, 1)),
+        parameters=(TARGET, _GOAL, number("scale_m", 0.12, 0.01, 1)),
     ),
     Term(
         function=place.centred, kind="value", category="positional",
         variable="horizontal distance of the two", unit="m", scale=0.004, monotone="falls with distance",
-        parameters=(_TARGET, _GOAL, _number("scale_m", 0.004, 0.0005, 0.1)),
+        parameters=(TARGET, _GOAL, number("scale_m", 0.004, 0.0005, 0.1)),
     ),
     Term(
         function=place.over_goal, kind="value", category="positional",
         variable="horizontal distance of the two", unit="m", scale=0.045, monotone="falls with distance",
-        parameters=(_TARGET, _GOAL, _number("radius_m", 0.045, 0.001, 0.2)),
+        parameters=(TARGET, _GOAL, number("radius_m", 0.045, 0.001, 0.2)),
     ),
     Term(
         function=place.lower, kind="value", category="positional",
         variable="height over the goal", unit="m", scale=0.15, monotone="falls with height",
-        parameters=(_TARGET, _GOAL, _number("height_m", 0.15, 0.02, 0.5)),
+        parameters=(TARGET, _GOAL, number("height_m", 0.15, 0.02, 0.5)),
     ),
     Term(
         function=place.on_goal, kind="value", category="positional",
         variable="horizontal distance of the two", unit="m", scale=0.066, monotone="falls with distance",
-        parameters=(_TARGET, _GOAL, _number("radius_m", 0.066, 0.005, 0.3), _number("height_m", 0.05, 0.005, 0.3)),
+        parameters=(TARGET, _GOAL, number("radius_m", 0.066, 0.005, 0.3), number("height_m", 0.05, 0.005, 0.3)),
     ),
     Term(
         function=place.insertion, kind="value", category="positional",
         variable="depth of the tip below the rim", unit="m", scale=0.03, monotone="rises with depth",
         parameters=(
-            _TARGET, _GOAL, _number("rim_m", 0.021, -0.05, 0.2), _number("tip_m", 0.045, 0, 0.2),
-            _number("depth_m", 0.025, 0.002, 0.2), _number("radius_m", 0.006, 0.001, 0.1),
+            TARGET, _GOAL, number("rim_m", 0.021, -0.05, 0.2), number("tip_m", 0.045, 0, 0.2),
+            number("depth_m", 0.025, 0.002, 0.2), number("radius_m", 0.006, 0.001, 0.1),
         ),
     ),
     Term(
         function=place.is_inside, kind="value", category="positional",
         variable="horizontal distance of the two", unit="m", scale=0.05, monotone="falls with distance",
         parameters=(
-            _TARGET, _GOAL, _number("half_x_m", 0.05, 0.005, 0.3), _number("half_y_m", 0.05, 0.005, 0.3),
-            _number("low_m", -0.05, -0.3, 0.3), _number("high_m", 0.05, -0.3, 0.3),
+            TARGET, _GOAL, number("half_x_m", 0.05, 0.005, 0.3), number("half_y_m", 0.05, 0.005, 0.3),
+            number("low_m", -0.05, -0.3, 0.3), number("high_m", 0.05, -0.3, 0.3),
         ),
         ordered=(("low_m", "high_m"),),
     ),
     Term(
         function=place.maintain_distance, kind="value", category="positional",
         variable="distance of the two", unit="m", scale=0.05, monotone="peaks at distance_m",
-        parameters=(_TARGET, _GOAL, _number("distance_m", 0.1, 0, 0.6), _number("scale_m", 0.05, 0.005, 0.5)),
+        parameters=(TARGET, _GOAL, number("distance_m", 0.1, 0, 0.6), number("scale_m", 0.05, 0.005, 0.5)),
     ),
     Term(
         function=turn.upright, kind="value", category="orientational",
         variable="tilt of the tool", unit="rad", scale=0.3, monotone="falls with tilt",
-        parameters=(_number("limit_rad", 1, 0.1, 3.14),),
+        parameters=(number("limit_rad", 1, 0.1, 3.14),),
     ),
     Term(
         function=turn.maintain_orientation, kind="value", category="orientational",
         variable="turn of the tool", unit="rad", scale=0.3, monotone="falls with turn",
-        parameters=(_number("yaw_rad", 0, -3.15, 3.15), _number("limit_rad", 1, 0.1, 3.14)),
+        parameters=(number("yaw_rad", 0, -3.15, 3.15), number("limit_rad", 1, 0.1, 3.14)),
     ),
     Term(
         function=turn.align_heading, kind="value", category="orientational",
         variable="difference of the headings", unit="rad", scale=0.3, monotone="falls with difference",
-        parameters=(_TARGET, _number("turn_rad", 0, -1.58, 1.58), _number("limit_rad", 0.8, 0.05, 1.57)),
+        parameters=(TARGET, number("turn_rad", 0, -1.58, 1.58), number("limit_rad", 0.8, 0.05, 1.57)),
     ),
     Term(
         function=turn.look_at, kind="value", category="orientational",
         variable="angle between tool and line of sight", unit="rad", scale=0.3, monotone="falls with angle",
-        parameters=(_TARGET, _number("limit_rad", 0.8, 0.05, 3.14)),
+        parameters=(TARGET, number("limit_rad", 0.8, 0.05, 3.14)),
     ),
     Term(
         function=turn.standing, kind="value", category="orientational",
         variable="tilt of the object", unit="rad", scale=0.2, monotone="falls with tilt",
-        parameters=(_TARGET, _number("limit_rad", 0.5, 0.02, 3.14)),
+        parameters=(TARGET, number("limit_rad", 0.5, 0.02, 3.14)),
     ),
     Term(
         function=turn.parallel, kind="value", category="orientational",
         variable="angle between the axes", unit="rad", scale=0.1, monotone="falls with angle",
-        parameters=(_TARGET, _GOAL, _number("limit_rad", 0.3, 0.02, 1.57)),
+        parameters=(TARGET, _GOAL, number("limit_rad", 0.3, 0.02, 1.57)),
     ),
     Term(
         function=feel.still, kind="value", category="kinematic",
         variable="largest joint speed", unit="rad/s", scale=1, monotone="falls with speed",
-        parameters=(_number("speed_rad_s", 2, 0.1, 6.3),),
+        parameters=(number("speed_rad_s", 2, 0.1, 6.3),),
     ),
     Term(
         function=holds.always, kind="value", category="state",
@@ -194,12 +186,12 @@ _TERMS = (
     Term(
         function=holds.grasp_open, kind="value", category="state",
         variable="opening, away from the object", unit="1", scale=1, monotone="rises with opening",
-        parameters=(_TARGET, _NEAR),
+        parameters=(TARGET, NEAR),
     ),
     Term(
         function=holds.grasp_close, kind="value", category="state",
         variable="commanded opening, at the object", unit="1", scale=1, monotone="falls with opening",
-        parameters=(_TARGET, _NEAR),
+        parameters=(TARGET, NEAR),
     ),
     Term(
         function=holds.hand_closed, kind="value", category="state",
@@ -208,12 +200,12 @@ _TERMS = (
     Term(
         function=holds.held, kind="value", category="state",
         variable="opening, told to close at the object", unit="1", scale=0.06, monotone="rises with opening",
-        parameters=(_TARGET, _NEAR, _number("gap_share", GRIP_GAP, 0.005, 0.5)),
+        parameters=(TARGET, NEAR, number("gap_share", GRIP_GAP, 0.005, 0.5)),
     ),
     Term(
         function=holds.released, kind="value", category="state",
         variable="opening, at the object", unit="1", scale=1, monotone="rises with opening",
-        parameters=(_TARGET, _NEAR),
+        parameters=(TARGET, NEAR),
     ),
     Term(
         function=holds.is_open, kind="value", category="state",
@@ -233,96 +225,20 @@ _TERMS = (
     Term(
         function=holds.subtasks_done, kind="value", category="state",
         variable="sub-tasks done", unit="1", scale=1, monotone="rises with sub-tasks",
-        parameters=(_number("wanted_count", 1, 1, 12),),
+        parameters=(number("wanted_count", 1, 1, 12),),
     ),
     Term(
         function=feel.pressing, kind="value", category="contact",
         variable="pressing force", unit="N", scale=5, monotone="peaks between low_n and high_n",
-        parameters=(_number("low_n", 3, 0.1, 50), _number("high_n", 25, 0.2, 100)),
+        parameters=(number("low_n", 3, 0.1, 50), number("high_n", 25, 0.2, 100)),
         ordered=(("low_n", "high_n"),),
     ),
     Term(
         function=feel.gentle, kind="value", category="contact",
         variable="contact force", unit="N", scale=15, monotone="falls with force",
-        parameters=(_number("limit_n", 15, 1, 200),),
-    ),
-    Term(
-        function=motion.elapsed, kind="penalty", category="state",
-        variable="", unit="1", scale=1, monotone="is constant",
-    ),
-    Term(
-        function=motion.effort, kind="penalty", category="kinematic",
-        variable="correction", unit="1", scale=1, monotone="falls with correction",
-    ),
-    Term(
-        function=motion.jerkiness, kind="penalty", category="kinematic",
-        variable="change of the correction", unit="1", scale=1, monotone="falls with change",
-    ),
-    Term(
-        function=motion.speeding, kind="penalty", category="kinematic",
-        variable="tool speed", unit="m/s", scale=0.5, monotone="falls with speed",
-        parameters=(_number("limit_m_s", 0.5, 0.05, 1),),
-    ),
-    Term(
-        function=motion.rushing, kind="penalty", category="kinematic",
-        variable="tool speed from the object", unit="m/s", scale=0.1, monotone="falls with speed",
-        parameters=(_TARGET, _number("near_m", 0.05, 0.005, 0.2), _number("limit_m_s", 0.1, 0.01, 1)),
-    ),
-    Term(
-        function=motion.limit_acceleration, kind="penalty", category="kinematic",
-        variable="joint acceleration", unit="rad/s^2", scale=10, monotone="falls with acceleration",
-        parameters=(_number("limit_rad_s2", 10, 1, 60),),
-    ),
-    Term(
-        function=motion.joint_margin, kind="penalty", category="kinematic",
-        variable="distance from the nearest joint limit", unit="rad", scale=0.15, monotone="rises with distance",
-        parameters=(_number("margin_rad", 0.15, 0.01, 1),),
-    ),
-    Term(
-        function=motion.outside_workspace, kind="penalty", category="positional",
-        variable="distance outside the box", unit="m", scale=0.05, monotone="falls with distance",
-        parameters=(
-            _number("near_x_m", 0.25, 0, 0.4), _number("far_x_m", 0.65, 0.45, 0.8),
-            _number("side_y_m", 0.4, 0.1, 0.7), _number("floor_z_m", 0.005, -0.05, 0.1),
-            _number("ceiling_z_m", 0.5, 0.15, 0.9), _number("scale_m", 0.05, 0.005, 0.3),
-        ),
-    ),
-    Term(
-        function=motion.tilted, kind="penalty", category="orientational",
-        variable="tilt of the tool", unit="rad", scale=0.6, monotone="falls with tilt",
-        parameters=(_number("limit_rad", 0.6, 0.1, 3.14),),
-    ),
-    Term(
-        function=pen.off_table, kind="penalty", category="state",
-        variable="height of the object after the step", unit="m", scale=0.1, monotone="rises with height",
-        parameters=(_TARGET,),
-    ),
-    Term(
-        function=pen.disturbed, kind="penalty", category="state",
-        variable="movement in one step", unit="m", scale=0.01, monotone="falls with movement",
-        parameters=(_DISTRACTOR, _number("scale_m", 0.01, 0.001, 0.1)),
-    ),
-    Term(
-        function=pen.intrusion, kind="penalty", category="positional",
-        variable="distance of the tool", unit="m", scale=0.08, monotone="rises with distance",
-        parameters=(_OBSTACLE, _number("margin_m", 0.08, 0.02, 0.4)),
-    ),
-    Term(
-        function=pen.slipped, kind="penalty", category="contact",
-        variable="movement in the hand in one step", unit="m", scale=0.01, monotone="falls with movement",
-        parameters=(_TARGET, _NEAR, _number("scale_m", 0.01, 0.001, 0.1)),
-    ),
-    Term(
-        function=pen.collision_force, kind="penalty", category="contact",
-        variable="contact force", unit="N", scale=30, monotone="falls with force",
-        parameters=(_number("limit_n", 30, 1, 500),),
-    ),
-    Term(
-        function=pen.overpressed, kind="penalty", category="contact",
-        variable="pressing force", unit="N", scale=10, monotone="falls with force",
-        parameters=(_number("limit_n", 25, 0.5, 100),),
+        parameters=(number("limit_n", 15, 1, 200),),
     ),
 )  # fmt: skip
 
-LIBRARY = Library(name="regrasp", version=2, terms=MappingProxyType({t.name: t for t in _TERMS}))
+LIBRARY = Library(name="regrasp", version=2, terms=MappingProxyType({t.name: t for t in (*_VALUES, *PENALTIES)}))
 """The library every mask of this release names."""

@@ -117,3 +117,14 @@ class Term:
                     f"{large} is {bound[large]}; make {small} smaller than {large}"
                 )
         return bound
+
+
+def number(name: str, default: float, low: float, high: float) -> Number:
+    """Returns a numeric parameter; the tables of the library stay tables this way."""
+    return Number(name=name, default=default, low=low, high=high)
+
+
+TARGET = Role(name="role", default="target")
+"""Whom most terms are about."""
+NEAR = number("near_m", 0.03, 0.005, 0.1)
+"""How near the tool is to what it can grasp."""
