@@ -116,12 +116,17 @@ def cross(
     height = np.minimum(cruise, goal[:, 2] + np.where(blocked, 15.0, 3.0) * np.maximum(0.0, gap - 0.012))
     share = np.clip(1.0 - (np.minimum(height, safe) - tcp[:, 2]) / 0.03, 0.0, 1.0)
     low = blocked & (tcp[:, 2] < top + 0.01)
-    flat = tcp[:, :2] + np.where(low[:, None], _away(tcp, barrier), share[:, None] * across)
+    flat = tcp[:, :2] + np.where(low[:, None], away(tcp, barrier), share[:, None] * across)
     return np.concatenate([flat, height[:, None]], axis=1)
 
 
-def _away(tcp: Floats, barrier: Barrier) -> Floats:
-    """Returns a small step away from the block's face (N, 2) [m] where the hand is close to it, else zero."""
+def away(tcp: Floats, barrier: Barrier) -> Floats:
+    """Returns a small step away from the block's face (N, 2) [m] where the hand is close to it, else zero.
+
+    Args:
+        tcp: Where the tool is, shape (N, 3) [m].
+        barrier: The block.
+    """
     normal = np.stack([np.cos(barrier.heading), np.sin(barrier.heading)], axis=1)
     ahead = ((tcp - barrier.pos)[:, :2] * normal).sum(axis=1)
     return np.asarray(np.where(np.abs(ahead) < 0.10, 0.03 * np.sign(ahead), 0.0)[:, None] * normal)

@@ -48,7 +48,7 @@ TRAY = ObjectInfo(
     name="tray",
     words=("round tray",),
     shape="disc",
-    size_m=np.array([0.095, 0.095, 0.003]),
+    size_m=np.array([0.095, 0.095, 0.006]),
     rgb=np.array([0.05, 0.72, 0.78]),
     graspable=False,
 )
