@@ -21,6 +21,7 @@ from sim.controller import Controller, latency_steps
 from sim.courses import Courses
 from sim.domain import DomainFields
 from sim.memory import Memory
+from sim.objects import Objects
 from sim.rows import put_row, take_row
 from sim.task import Blow, Cue, Disturbance, Facts, Task, Wording
 
@@ -54,6 +55,7 @@ class BatchWorld:
         self._offset = np.zeros((n, 7))
         self._controller = Controller.blank(n)
         self._courses = Courses(task.info, n)
+        self._objects = Objects(self._cell, self._fields)
         self._names = tuple(o.name for o in task.info.objects)
         self._modes = tuple(task.injectors)
         self._record = {"sensordata": np.zeros((n, SUBSTEPS, self._cell.model.nsensordata))}
@@ -181,11 +183,8 @@ class BatchWorld:
 
     def bodies(self, i: int) -> Bodies:
         """Returns where everything in world `i` is, for pictures."""
-        return Bodies(
-            qpos=self._fields["qpos"][i].copy(),
-            placed_pos=self._fields["mocap_pos"][i].reshape(-1, 3).copy(),
-            placed_quat_wxyz=self._fields["mocap_quat"][i].reshape(-1, 4).copy(),
-        )
+        pos, quat = self._objects.placed(i)
+        return Bodies(qpos=self._fields["qpos"][i].copy(), placed_pos=pos, placed_quat_wxyz=quat)
 
     def snapshot(self, i: int) -> WorldSnapshot:
         """Returns all of world `i`."""
@@ -223,7 +222,7 @@ class BatchWorld:
             if name and name not in self._names:
                 raise unknown_name("object of this task", name, self._names)
             if name:
-                self._place(int(i), self._names.index(name), PARKED_M, 0.0)
+                self._objects.place(int(i), self._names.index(name), PARKED_M, 0.0)
         self._finish()
 
     def inject(self, i: int, injection: Injection | None, seed: int = 0) -> None:
@@ -270,25 +269,9 @@ class BatchWorld:
             self._fields[name][i] = 0.0
         yaw = np.zeros(len(self._names)) if scene.object_yaw is None else scene.object_yaw
         for o, pos in enumerate(scene.object_pos_in_base):
-            self._place(i, o, pos + np.array([0.0, 0.0, self._memory.table[i]]), float(yaw[o]))
+            self._objects.place(i, o, pos + np.array([0.0, 0.0, self._memory.table[i]]), float(yaw[o]))
         self._memory.event[i] = scene.event_s
         self._courses.tell(i, scene.instruction)
-
-    def _place(self, i: int, o: int, pos: Floats, yaw: float) -> None:
-        quat = np.array([np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
-        at, k = self._cell.free_qpos[o], self._cell.mocap[o]
-        if k >= 0:
-            self._fields["mocap_pos"][i].reshape(-1, 3)[k] = pos
-            self._fields["mocap_quat"][i].reshape(-1, 4)[k] = quat
-            return
-        slide = self._cell.slides[o]
-        if slide is not None:
-            parent = self._fields["mocap_pos"][i].reshape(-1, 3)[slide.parent]
-            self._fields["qpos"][i, slide.qpos] = (pos - parent - slide.offset) @ slide.axis
-            self._fields["qvel"][i, slide.qvel] = 0.0
-            return
-        self._fields["qpos"][i, at : at + 7] = [*pos, *quat]
-        self._fields["qvel"][i, self._cell.free_qvel[o] : self._cell.free_qvel[o] + 6] = 0.0
 
     def _put(self, i: int, snapshot: WorldSnapshot) -> None:
         put_row(self._physics, i, snapshot.physics)
@@ -300,12 +283,7 @@ class BatchWorld:
         rise = height - self._memory.table[i]
         if rise == 0.0:
             return
-        held = self._memory.pinched()[i]
-        for o, (at, k) in enumerate(zip(self._cell.free_qpos, self._cell.mocap, strict=True)):
-            if k >= 0:
-                self._fields["mocap_pos"][i].reshape(-1, 3)[k, 2] += rise
-            elif at >= 0 and not held[o]:
-                self._fields["qpos"][i, at + 2] += rise
+        self._objects.raise_all(i, rise, self._memory.pinched()[i])
         self._memory.table[i] = height
 
     def _disturb_all(self, facts: Facts, actions: Floats) -> None:
@@ -331,19 +309,12 @@ class BatchWorld:
 
     def _disturb(self, i: int, disturbance: Disturbance) -> None:
         for o, pos in disturbance.place.items():
-            self._place(i, o, pos, disturbance.yaw.get(o, 0.0))
+            self._objects.place(i, o, pos, disturbance.yaw.get(o, 0.0))
         for o, velocity in disturbance.kick.items():
-            self._kick(i, o, velocity)
+            self._objects.kick(i, o, velocity)
         self._memory.open_steps[i] = max(self._memory.open_steps[i], disturbance.open_steps)
         if disturbance.spends_event:
             self._memory.event[i] = np.nan
-
-    def _kick(self, i: int, o: int, velocity: Floats) -> None:
-        slide, at = self._cell.slides[o], self._cell.free_qvel[o]
-        if slide is not None:
-            self._fields["qvel"][i, slide.qvel] = velocity @ slide.axis
-        else:
-            self._fields["qvel"][i, at : at + 3] = velocity
 
     def _run(self, targets: Floats) -> None:
         expected = self._fields["time"] + EE_DELTA.dt_s
@@ -390,7 +361,7 @@ class BatchWorld:
     def _read(self) -> Facts:
         time, qpos, qvel = (self._fields[name] for name in ("time", "qpos", "qvel"))
         tcp_pos, tcp_quat = forward(qpos[:, :7])
-        pos, quat, speed = self._objects(qpos, qvel)
+        pos, quat, speed = self._objects.read()
         progress, roles = self._courses.now(pos)
         state = WorldState(
             time_s=time.copy(),
@@ -413,26 +384,6 @@ class BatchWorld:
             physics_reset=self._memory.void > 0,
         )
         return Facts(state=state, object_speed=speed, pinched=self._memory.pinched(), event_s=self._memory.event.copy())
-
-    def _objects(self, qpos: Floats, qvel: Floats) -> tuple[Floats, Floats, Floats]:
-        count = len(self._names)
-        pos, wxyz, speed = np.empty((self._n, count, 3)), np.empty((self._n, count, 4)), np.zeros((self._n, count))
-        placed_pos = self._fields["mocap_pos"].reshape(self._n, -1, 3)
-        placed_quat = self._fields["mocap_quat"].reshape(self._n, -1, 4)
-        for o, (at, k) in enumerate(zip(self._cell.free_qpos, self._cell.mocap, strict=True)):
-            if k >= 0:
-                pos[:, o], wxyz[:, o] = placed_pos[:, k], placed_quat[:, k]
-                continue
-            slide = self._cell.slides[o]
-            if slide is not None:
-                along = qpos[:, slide.qpos, None] * slide.axis
-                pos[:, o], wxyz[:, o] = placed_pos[:, slide.parent] + slide.offset + along, [1.0, 0.0, 0.0, 0.0]
-                speed[:, o] = np.abs(qvel[:, slide.qvel])
-                continue
-            pos[:, o], wxyz[:, o] = qpos[:, at : at + 3], qpos[:, at + 3 : at + 7]
-            velocity = qvel[:, self._cell.free_qvel[o] :][:, :3]
-            speed[:, o] = np.sqrt((velocity**2).sum(axis=1))
-        return pos, wxyz[..., [1, 2, 3, 0]], speed
 
     def _now(self) -> Facts:
         if self._facts is None:
