@@ -45,10 +45,18 @@ FINGER_M = 0.050
 """Distance of an open finger from the hand's centre."""
 CLEAR_M = 0.022
 """Room an open finger needs around its centre."""
+PALM_M = np.array([0.028, 0.052])
+"""Half extents of the palm, which a barrier reaches up to; the fingers are along the second."""
+PALM_CLEAR_M = 0.008
+"""Room the palm needs around it."""
 LEAVE_M = 0.16
 """Height above the table to which the hand goes when all is done."""
 _HEADINGS = np.arange(8) * np.pi / 8
 """Turns of the hand that are tried, half a turn being none [rad]."""
+_ASKEW = np.array([0.0, 0.6, 10.0, 0.6, 0.0, 0.6, 10.0, 0.6])
+"""What it costs to grasp a box that askew; closing fingers straighten it, but not from half a right angle."""
+_EDGE = PALM_M * np.array([[1, 1], [1, 0], [1, -1], [0, -1], [-1, -1], [-1, 0], [-1, 1], [0, 1]])
+"""Points around the palm, in the hand [m]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +113,9 @@ class _Turns:
     at: Floats
     """Where the block is, or will be, shape (N, 3) [m]."""
     tried: Floats
-    """Shape (N, K) or (1, K) [rad]; NaN for none."""
+    """Shape (N, K) [rad]."""
+    cost: Floats
+    """What each costs, in radians of turning, shape (N, K)."""
     near: Floats
     """What the heading should be near to, shape (N,) [rad]."""
 
@@ -189,8 +199,10 @@ class PickPlaceExpert:
         way = cross(view.tcp, goal, view.barrier, lift=0.09, clear=0.07, over=0.075)
         low = (pos[:, 2] - half - rest.top < SETTLE_M) | (view.tcp[:, 2] - rest.top < TIPS_M + 0.002)
         down = (low & (length(pos[:, :2] - rest.spot) < ON_SPOT_M)) | view.settled[rows, block]
+        tried = np.tile(_HEADINGS, (len(rows), 1))
         at = np.append(rest.spot, pos[:, 2:], axis=1)
-        yaw = self._free_yaw(view, block, _Turns(at=at, tried=_HEADINGS[None], near=np.zeros(len(rows))))
+        turns = _Turns(at=at, tried=tried, cost=np.zeros(tried.shape), near=np.zeros(len(rows)))
+        yaw = self._free_yaw(view, block, turns)
         return Plan(pos=np.where(down[:, None], _level(view), way), yaw=yaw, grip=np.where(down, 1.0, 0.0))
 
     def _rest(self, view: _View, rows: Ints, block: Ints) -> _Rest:
@@ -214,25 +226,26 @@ class PickPlaceExpert:
         lies = np.abs(axes[:, 2, 2]) < 0.7
         level = np.where(lies[:, None], axes[:, :, 2], axes[:, :, 0])
         flat = np.arctan2(level[:, 1], level[:, 0])
-        any_way = self._blocks.round[block] & ~lies
-        headings = np.where(any_way[:, None], 0.0, flat[:, None]) + _HEADINGS[None]
-        headings[~any_way[:, None] & (np.arange(len(_HEADINGS)) % (len(_HEADINGS) // 2) != 0)] = np.nan
-        return self._free_yaw(view, block, _Turns(at=view.pos[rows, block], tried=headings, near=view.yaw))
+        any_way = (self._blocks.round[block] & ~lies)[:, None]
+        tried = np.where(any_way, 0.0, flat[:, None]) + _HEADINGS
+        cost = np.where(any_way, 0.0, _ASKEW)
+        return self._free_yaw(view, block, _Turns(at=view.pos[rows, block], tried=tried, cost=cost, near=view.yaw))
 
     def _free_yaw(self, view: _View, block: Ints, hand: _Turns) -> Floats:
-        """Returns the heading (N,) [rad] that leaves room for both open fingers beside a block, nearest to `near`."""
-        at, rows = hand.at, np.arange(len(hand.at))
-        turns = wrap(np.broadcast_to(hand.tried, (len(rows), hand.tried.shape[1])))
+        """Returns the heading (N,) [rad] that leaves room for both open fingers beside a block, and costs least."""
+        turns = wrap(hand.tried)
         reach = FINGER_M * np.stack([-np.sin(turns), np.cos(turns)], axis=-1)
         room = np.full(turns.shape, np.inf)
-        for finger, other in product((at[:, None, :2] + reach, at[:, None, :2] - reach), range(view.pos.shape[1])):
+        for finger, other in product(
+            (hand.at[:, None, :2] + reach, hand.at[:, None, :2] - reach), range(view.pos.shape[1])
+        ):
             gap = length(finger - view.pos[:, None, other, :2]) - self._blocks.girth_m[other]
-            away = (block == other) | (view.pos[:, other, 2] > at[:, 2] + 0.05)
+            away = (block == other) | (view.pos[:, other, 2] > hand.at[:, 2] + 0.05)
             room = np.minimum(room, np.where(away[:, None], np.inf, gap))
-        for finger in (at[:, None, :2] + reach, at[:, None, :2] - reach):
-            room = np.minimum(room, _barrier_gap(view, finger))
-        cost = np.abs(turns - hand.near[:, None]) + 200.0 * np.maximum(0.0, CLEAR_M - room)
-        return np.asarray(turns[rows, np.nanargmin(cost, axis=1)])
+        if view.barrier.stands.any():
+            room = np.minimum(room, _barrier_room(view, hand.at, turns))
+        cost = hand.cost + np.abs(turns - hand.near[:, None]) + 200.0 * np.maximum(0.0, CLEAR_M - room)
+        return np.asarray(turns[np.arange(len(turns)), np.argmin(cost, axis=1)])
 
     def _letting_go(self, view: _View) -> Bools:
         """The hand is opening, and not yet wide enough to leave the block between its fingers."""
@@ -282,6 +295,18 @@ def _leave(view: _View) -> Plan:
     pos = view.tcp.copy()
     pos[:, 2] = np.maximum(pos[:, 2], view.barrier.table + LEAVE_M)
     return Plan(pos=pos, yaw=np.zeros(len(pos)), grip=np.ones(len(pos)))
+
+
+def _barrier_room(view: _View, at: Floats, turns: Floats) -> Floats:
+    """Returns the room around a finger that the barrier leaves, or what is left of it by the palm, (N, K) [m]."""
+    ahead, aside = np.stack([np.cos(turns), np.sin(turns)], axis=-1), np.stack([-np.sin(turns), np.cos(turns)], axis=-1)
+    room = np.full(turns.shape, np.inf)
+    for along, across in _EDGE:
+        gap = _barrier_gap(view, at[:, None, :2] + along * ahead + across * aside)
+        room = np.minimum(room, gap + CLEAR_M - PALM_CLEAR_M)
+    for finger in (FINGER_M, -FINGER_M):
+        room = np.minimum(room, _barrier_gap(view, at[:, None, :2] + finger * aside))
+    return room
 
 
 def _barrier_gap(view: _View, point: Floats) -> Floats:
