@@ -19,8 +19,9 @@ BALL = ObjectInfo(
     name="ball", words=(), shape="sphere", size_m=np.full(3, 0.03), rgb=np.array([0.9, 0.1, 0.1]), graspable=True
 )
 TASK = TaskInfo(
-    name="one ball", objects=(BALL,), goal="", obstacle="", templates=(), stages=(), modes=(), episode_steps=10
-)
+    name="one ball", objects=(BALL,), goal="", obstacle="", family="short_horizon", templates=(), subtasks=(), modes=(),
+    episode_steps=10,
+)  # fmt: skip
 
 
 def colour_tracker() -> Tracker:

@@ -14,7 +14,8 @@ from bridge.pi0.policy import Pi0Policy
 from core.demonstrations import Demonstrations
 from core.errors import ConfigError, ContractError
 from core.failures import FailureMode
-from core.recovery import RecoveryStage
+from core.scene import SceneRoles
+from core.subtasks import Manner, SubTask, Where
 from core.tasks import ObjectInfo, TaskInfo
 from regrasp.bc_encoding import (
     encode_demonstrations,
@@ -44,7 +45,15 @@ TASK = TaskInfo(
     goal="plate", obstacle="block",
     templates=("put the {target} on the {goal}", "the {target} goes on the {goal}", "on the {goal} set the {target}",
                "take the {target} to the {goal}"),
-    stages=(RecoveryStage.GRASP,), modes=(FailureMode.DROP,), episode_steps=50,
+    family="short_horizon",
+    subtasks=(
+        SubTask(
+            name="on the plate", manner=Manner.PLACE,
+            roles=SceneRoles(target="{target}", distractor="{distractor}", goal="plate", obstacle="block"),
+            done=(Where(thing="{target}", anchor="plate", low=np.full(3, -0.05), high=np.full(3, 0.05)),),
+        ),
+    ),
+    modes=(FailureMode.DROP,), episode_steps=50,
 )  # fmt: skip
 TOLD = (
     "put the apple on the plate",

@@ -34,8 +34,8 @@ LEMON = thing("lemon", "sphere", (0.030,) * 3, (0.95, 0.85, 0.08))
 PLATE = thing("plate", "disc", (0.085, 0.085, 0.006), (0.10, 0.28, 0.85))
 BLOCK = thing("block", "box", (0.02, 0.06, 0.10), (0.62, 0.10, 0.66))
 TASK = TaskInfo(
-    name="fruit", objects=(APPLE, LEMON, PLATE, BLOCK), goal="plate", obstacle="block", templates=(), stages=(),
-    modes=(), episode_steps=100,
+    name="fruit", objects=(APPLE, LEMON, PLATE, BLOCK), goal="plate", obstacle="block", family="short_horizon",
+    templates=(), subtasks=(), modes=(), episode_steps=100,
 )  # fmt: skip
 AT = {
     "apple": np.array([0.38, -0.12, 0.032]),

@@ -10,7 +10,8 @@ from core.errors import ConfigError, ContractError
 from core.failures import FailureMode
 from core.recovery import Rate, RecoveryDescriptor, RecoveryStage
 from core.rewards import RewardMask, RewardNode, RewardSpec, StageReward
-from core.scene import ROLES, SceneState
+from core.scene import ROLES, SceneRoles, SceneState
+from core.subtasks import Manner, SubTask, Where
 from core.tasks import ObjectInfo, TaskInfo
 from core.transforms import Pose, quat_from_rotvec
 from core.worlds import DomainParams, FailureState, WorldSnapshot, WorldState
@@ -18,16 +19,28 @@ from core.worlds import DomainParams, FailureState, WorldSnapshot, WorldState
 
 def fruit(name: str, *words: str) -> ObjectInfo:
     return ObjectInfo(
-        name=name, words=words, shape="sphere", size_m=np.full(3, 0.03), rgb=np.zeros(3), graspable=name != "plate"
-    )
+        name=name, words=words, shape="sphere", size_m=np.full(3, 0.03), rgb=np.zeros(3),
+        graspable=name not in ("plate", "block"),
+    )  # fmt: skip
+
+
+def on_plate() -> SubTask:
+    return SubTask(
+        name="on the plate", manner=Manner.PLACE,
+        roles=SceneRoles(target="{target}", distractor="{distractor}", goal="plate", obstacle="block"),
+        done=(Where(thing="{target}", anchor="plate", low=np.full(3, -0.05), high=np.full(3, 0.05)),),
+    )  # fmt: skip
 
 
 @pytest.fixture
 def task() -> TaskInfo:
     return TaskInfo(
-        name="t", objects=(fruit("apple", "red fruit"), fruit("lemon", "yellow fruit"), fruit("plate", "dish")),
-        goal="plate", obstacle="block", templates=("put the {target} on the {goal}",), stages=(), modes=(),
-        episode_steps=10,
+        name="t",
+        objects=(
+            fruit("apple", "red fruit"), fruit("lemon", "yellow fruit"), fruit("plate", "dish"), fruit("block")
+        ),
+        goal="plate", obstacle="block", family="short_horizon", templates=("put the {target} on the {goal}",),
+        subtasks=(on_plate(),), modes=(), episode_steps=10,
     )  # fmt: skip
 
 
