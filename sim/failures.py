@@ -17,6 +17,7 @@ from core.arrays import Bools, Floats
 from core.failures import FailureMode
 from core.scene import ROLES
 from core.tasks import TaskInfo
+from sim.cell import PARKED_M
 from sim.task import Blow, Cue, Disturbance, Facts, Injector
 from sim.tasks.hand import long_side
 
@@ -206,7 +207,9 @@ def _closing_on_target(cue: Cue) -> Bools:
 
 
 def _carried(facts: Facts, lift_m: float = LIFT_M) -> Bools:
-    return np.asarray(facts.held() & ((facts.state.of("target") - facts.state.of("goal"))[:, 2] > lift_m))
+    """Returns where the target is held above a goal that is there, shape (N,)."""
+    target, goal = facts.state.of("target")[:, 2], facts.state.of("goal")[:, 2]
+    return np.asarray(facts.held() & (target - goal > lift_m) & (goal > 0.5 * PARKED_M[2]))
 
 
 def _inside(spots: Floats) -> Bools:

@@ -55,11 +55,13 @@ BLOCK = ObjectInfo(
     name="block",
     words=(),
     shape="box",
-    size_m=np.array([0.02, 0.06, 0.10]),
+    size_m=np.array([0.02, 0.075, 0.10]),
     rgb=np.array([0.40, 0.10, 0.80]),
     graspable=False,
 )
 _NAMES = tuple(s.name for s in STAINS)
+GONE_M = -0.1
+"""A stain lower than this is gone [m]."""
 
 INFO = TaskInfo(
     name="wipe_board",
@@ -86,7 +88,7 @@ INFO = TaskInfo(
             name=f"wipe {name}",
             manner=Manner.WIPE,
             roles=SceneRoles(target="eraser", goal=name, obstacle="block"),
-            done=(Where(thing=name, low=np.full(3, -np.inf), high=np.array([np.inf, np.inf, -0.1])),),
+            done=(Where(thing=name, low=np.full(3, -np.inf), high=np.array([np.inf, np.inf, GONE_M])),),
         )
         for name in _NAMES
     ),
@@ -101,7 +103,7 @@ INFO = TaskInfo(
     episode_steps=320,
 )
 
-ERASER_LOW_M, ERASER_HIGH_M = np.array([0.34, -0.29]), np.array([0.52, -0.19])
+ERASER_LOW_M, ERASER_HIGH_M = np.array([0.34, -0.30]), np.array([0.52, -0.22])
 """Where the eraser starts, x and y [m]."""
 ERASER_TURN_RAD = 0.5
 """It starts turned by so much at most, either way [rad]."""
@@ -194,7 +196,7 @@ class WipeBoard:
         working = (state.pressed_n > BAND_N[0]) & (state.pressed_n < BAND_N[1])
         stains = _of(facts, _NAMES)
         under = np.linalg.norm((stains - _of(facts, ("eraser",)))[..., :2], axis=2) < WIPED_M
-        wiped = working[:, None] & under & (stains[..., 2] > 0.0)
+        wiped = working[:, None] & under & (stains[..., 2] > GONE_M)
         first = state.object_names.index(_NAMES[0])
         return {
             int(i): Disturbance(place={first + int(k): PARKED_M for k in np.flatnonzero(wiped[i])})
@@ -247,7 +249,7 @@ def _add_eraser(spec: mujoco.MjSpec) -> None:
     box, (x, y, z) = mujoco.mjtGeom.mjGEOM_BOX, ERASER.size_m
     body.add_geom(
         name="eraser_geom", type=box, pos=[0, 0, _FOAM_M / 2], size=[x, y, z - _FOAM_M / 2], rgba=[*ERASER.rgb, 1.0],
-        mass=_GRIP_KG, friction=[1.0, 0.02, 0.002], condim=6,
+        mass=_GRIP_KG, friction=[1.5, 0.02, 0.002], condim=6,
     )  # fmt: skip
     body.add_geom(
         name="eraser_foam", type=box, pos=[0, 0, _FOAM_M / 2 - z], size=[x - 0.002, y - 0.003, _FOAM_M / 2],

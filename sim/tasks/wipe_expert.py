@@ -1,8 +1,8 @@
 """The scripted demonstrator of `wipe_board`: looks at the present state only, so it recovers from any of them.
 
 Called for demonstrations, warm starts and the authority test. What it does is decided anew each step: without the
-eraser it fetches it; with the eraser it presses the next stain, sliding there when it is on the board already; once no
-stain is left it goes up.
+eraser it fetches it; an eraser that sits too high in the hand is put down; else it is pressed on the next stain,
+sliding there when it is on the board already; once no stain is left the hand goes up.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,15 @@ GRIP_ABOVE_M = 0.015
 """Height of the tool above the eraser's centre that the hand is led to; it ends up some 5 mm lower [m]."""
 GRASP_M = 0.012
 """The hand closes when it is this near to where it should grasp [m]."""
-PRESS_N = 11.0
+REACH_M = 0.032
+"""An eraser whose centre is nearer to a closed hand than this is held [m]."""
+EMPTY = 0.36
+"""A hand closed further than this holds nothing."""
+DEEP_M = -0.004
+"""A tool lower than this above the eraser's centre holds it too low: its fingers would be on the board [m]."""
+RESTS_M = 0.002
+"""An eraser lower than this above what is under it rests there [m]."""
+PRESS_N = 9.0
 """Wanted pressing force [N]."""
 STIFFNESS_N_M = 2200.0
 """Of the eraser's soft side, roughly [N/m]."""
@@ -62,7 +70,9 @@ class WipeExpert:
             state: Ground truth of `wipe_board` worlds.
         """
         view = _view(state)
-        plan = choose(_wipe(view), _fetch(view), view.held)
+        deep = view.tcp[:, 2] - view.eraser[:, 2] < DEEP_M
+        plan = choose(_put_down(view), _wipe(view), deep)
+        plan = choose(plan, _fetch(view), view.held)
         return acted(choose(_withdraw(view), plan, view.clean), state)
 
 
@@ -88,7 +98,7 @@ def _view(state: WorldState) -> _View:
         opening=state.gripper_opening,
         command=state.gripper_command,
         pressed_n=state.pressed_n,
-        held=holds(state, eraser, 2 * ERASER.size_m[1]) & (state.gripper_command < 0.5),
+        held=holds(state, eraser, 2 * ERASER.size_m[1], near_m=REACH_M) & (state.gripper_command < 0.5),
     )
 
 
@@ -98,7 +108,8 @@ def _fetch(view: _View) -> Plan:
     goal = view.eraser + np.array([0.0, 0.0, GRIP_ABOVE_M])
     near = length(view.tcp - goal)
     turned = np.abs(wrap(yaw - view.yaw)) < 0.15
-    close = (near < np.where(view.command < 0.5, HOLD_M, GRASP_M)) & turned
+    closing = (view.command < 0.5) & (view.opening > EMPTY)
+    close = np.where(closing, near < HOLD_M, (near < GRASP_M) & (view.opening > 0.85)) & turned
     pos = cross(view.tcp, goal, view.barrier, lift=0.10, clear=0.07, over=0.05)
     ready = (view.opening > 0.9) & turned
     pos[:, 2] = np.where(ready | close, pos[:, 2], np.maximum(pos[:, 2], goal[:, 2] + 0.06))
@@ -112,13 +123,25 @@ def _wipe(view: _View) -> Plan:
     bottom = view.eraser[:, 2] - ERASER.size_m[2] - view.top
     lower = np.where(view.pressed_n > 0.5, (PRESS_N - view.pressed_n) / STIFFNESS_N_M, bottom + PRESS_N / STIFFNESS_N_M)
     goal = np.concatenate([view.stain[:, :2] + offset[:, :2], (view.tcp[:, 2] - lower)[:, None]], axis=1)
-    inside = (np.abs(view.eraser - view.board)[:, :2] < BOARD.size_m[:2] + 0.01).all(axis=1)
-    slides = inside & (bottom < SLIDE_M)
+    slides = _over_board(view) & (bottom < SLIDE_M)
     way = cross(view.tcp, goal, view.barrier, lift=0.045, clear=0.04, over=0.075)
     pos = np.where(slides[:, None], goal, way)
     pos = _eased(view, pos, goal)
     pos[:, 2] = np.maximum(pos[:, 2], view.top + FINGERS_M)
     return Plan(pos=pos, yaw=np.zeros(len(pos)), grip=np.zeros(len(pos)))
+
+
+def _put_down(view: _View) -> Plan:
+    """Straight down until the eraser rests, then open: it is grasped anew."""
+    under = np.where(_over_board(view), view.top, view.barrier.table)
+    bottom = view.eraser[:, 2] - ERASER.size_m[2] - under
+    goal = view.tcp - np.array([0.0, 0.0, 1.0]) * bottom[:, None]
+    pos = _eased(view, goal, goal)
+    return Plan(pos=pos, yaw=view.yaw, grip=np.where(bottom < RESTS_M, 1.0, 0.0))
+
+
+def _over_board(view: _View) -> Bools:
+    return np.asarray((np.abs(view.eraser - view.board)[:, :2] < BOARD.size_m[:2] + 0.01).all(axis=1))
 
 
 def _eased(view: _View, pos: Floats, goal: Floats) -> Floats:

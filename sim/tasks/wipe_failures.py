@@ -16,13 +16,13 @@ from sim.tasks.hand import long_side
 
 PRESSING_N = 3.0
 """The eraser is in use when it is pressed on the board with more than this [N]."""
-LIFT_M = 0.035
+LIFT_M = 0.028
 """Height of the eraser's centre above the stains that counts as lifted [m]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushedOut:
-    """While the board is wiped, the eraser slides out from between the fingers, to and fro where they let it."""
+    """While the board is wiped, the eraser slides out from between the fingers, where they do not hold it."""
 
     board_half_m: Floats
     """Half extents of the board, shape (3,) [m]."""
@@ -37,14 +37,14 @@ class PushedOut:
         return _pressing(cue.facts)
 
     def strike(self, facts: Facts, blow: Blow) -> Disturbance | None:
-        """Puts the eraser down `strength` [m] along its long side, on the board, after up to two stains."""
+        """Puts the eraser down `strength` [m] farther out, or nearer where the board ends, after up to two stains."""
         if facts.state.subtask[blow.i] < blow.rng.integers(0, 3):
             return None
         eraser, board = (_at(facts, blow.i, name) for name in ("eraser", "board"))
         yaw = _eraser_yaw(facts, blow.i)
         side = blow.strength * np.array([np.cos(yaw), np.sin(yaw)])
-        spots = eraser[:2] + blow.rng.permutation(np.array([[-1.0], [1.0]])) * side
-        free = (np.abs(spots - board[:2]) < self.board_half_m[:2] - 0.02).all(axis=1)
+        spots = eraser[:2] + np.sign(side[0]) * np.array([[1.0], [-1.0]]) * side
+        free = (np.abs(spots - board[:2]) < self.board_half_m[:2] - 0.01).all(axis=1)
         if not free.any():
             return None
         height = board[2] + self.board_half_m[2] + self.eraser_half_m[2]
@@ -119,7 +119,7 @@ def wipe_injectors(
         FailureMode.COLLISION: Collision(
             half_height_m=float(block_half_m[2]),
             goal_half_height_m=float(2 * board_half_m[2]),
-            keep_m={"board": 0.185},
+            keep_m={"board": 0.18},
             goal_m=0.05,
             lift_m=LIFT_M,
         ),
