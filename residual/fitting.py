@@ -12,6 +12,8 @@ from residual.stages import Fit
 
 PAD_UP_M = 0.024
 """The fingers' pads reach this far above the tool centre point [m]: things that stand higher are grasped higher up."""
+GRASPED_M = 0.036
+"""Half of the widest thing that the fingers go round [m]."""
 _ALONG = ((3.14, 0.0), (-1.57, 1.57))
 """Headings of the negative and the positive x axis, then of the y axis [rad]."""
 
@@ -40,7 +42,7 @@ def fit_of(info: TaskInfo, sub: SubTask) -> Fit:
         depth_m=max(0.005, rim_m + float(target.size_m[2]) - height_m),
         slide_rad=slide_rad,
         slid_m=slid_m,
-        turned=target.shape in ("box", "built") and sub.manner is not Manner.PUSH,
+        turns_rad=_turns(target),
     )
 
 
@@ -49,6 +51,14 @@ def _thing(info: TaskInfo, name: str) -> ObjectInfo:
         if thing.name == name:
             return thing
     raise ConfigError(f"task {info.name!r} has no object {name!r}; it has {', '.join(o.name for o in info.objects)}")
+
+
+def _turns(thing: ObjectInfo) -> tuple[float, ...]:
+    """Returns the headings at which the fingers fit round a thing, as the hand opens wide enough; () when all do."""
+    if thing.shape in ("sphere", "disc"):
+        return ()
+    sides = ((float(thing.size_m[1]), 0.0), (float(thing.size_m[0]), 1.57))
+    return tuple(turn for half_m, turn in sides if half_m <= GRASPED_M) or (0.0,)
 
 
 def _box(sub: SubTask) -> Where | None:

@@ -14,6 +14,7 @@ import numpy as np
 from core.arrays import Bools, Floats, Ints
 from core.errors import ConfigError
 from core.rewards import LintCheck, LintReport, RewardNode, RewardSpec, StageReward
+from core.worlds import WorldState
 from residual.compile import check_consistency
 from residual.library import LIBRARY, Library
 from residual.probes import Probing, Run, pushed, record, shaking, wandering
@@ -200,8 +201,8 @@ def _terms(spec: RewardSpec, library: Library, runs: Sequence[Run]) -> Iterator[
     done = reward.stages_done(expert.flat).reshape(expert.steps + 1, expert.n, -1)
     for z, stage in enumerate(spec.stages):
         entered = (done[:, :, :z] > 0.5).all(axis=2) & (done[:, :, z] <= 0.5)
-        for node in leaves(_own(stage)):
-            value = library.term(node.term).function(expert.flat, **node.params).reshape(entered.shape)
+        for node in _drivers(_own(stage)):
+            value = _value(node, expert.flat, library).reshape(entered.shape)
             yield LintCheck(
                 name=f"sign of {_told(node)} in stage {stage.stage}", value=_change(value, entered, expert.ends()),
                 needed=-0.25, note="mean change while the stage is done",
@@ -215,7 +216,29 @@ def _own(stage: StageReward) -> RewardNode:
     return value.children[0] if joined else value
 
 
+def _drivers(node: RewardNode) -> Iterator[RewardNode]:
+    """Yields what a stage's weighted sum is made of: terms, and whole IF and OR nodes."""
+    if node.kind != "and":
+        yield node
+        return
+    for child in node.children:
+        yield from _drivers(child)
+
+
+def _value(node: RewardNode, state: WorldState, library: Library) -> Floats:
+    """Returns a tree's value in N states, shape (N,)."""
+    if node.kind == "term":
+        return library.term(node.term).function(state, **node.params)
+    values = np.stack([_value(c, state, library) for c in node.children])
+    weights = np.array([c.weight for c in node.children])
+    combined = {"and": weights @ values, "if": values.prod(axis=0), "or": values.max(axis=0)}
+    return np.asarray(combined[node.kind])
+
+
 def _told(node: RewardNode) -> str:
+    """Returns a node in words: approach(target), or(held(target), gone(goal))."""
+    if node.kind != "term":
+        return f"{node.kind}({', '.join(_told(c) for c in node.children)})"
     role = node.params.get("role")
     return f"{node.term}({role})" if role else node.term
 
@@ -241,7 +264,10 @@ def _course(trial: _Trial) -> Iterator[LintCheck]:
     change = np.where(counted, np.diff(phi, axis=0), 0.0)
     kept = change.sum(axis=0)[on] / np.maximum(np.abs(change).sum(axis=0)[on], 1e-9)
     yield LintCheck(
-        name="phi rises along successes", value=float(kept.mean()), needed=0.6, note="rise over all that phi moves"
+        name="phi rises along successes",
+        value=float(kept.mean()),
+        needed=0.2,
+        note="rise over all that phi moves; a jam has to be backed out of",
     )
     last = phi[np.maximum(np.minimum(ends, run.steps) - 1, 0), np.arange(run.n)]
     yield LintCheck(name="phi gains along successes", value=float((last - phi[0])[on].mean()), needed=0.1)

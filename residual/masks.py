@@ -22,7 +22,7 @@ def default_mask(mode: FailureMode, manner: Manner = Manner.PLACE) -> RewardMask
     return RewardMask(library=LIBRARY.id, active=frozenset(values | {c.term for c in template.costs}))
 
 
-_ANY = Fit(turned=True)
+_ANY = Fit(turns_rad=(0.0,))
 """Of the things that a template may be fitted to, those that use all of its terms."""
 
 MASKS: Mapping[Manner, Mapping[FailureMode, frozenset[str]]] = MappingProxyType(

@@ -4,7 +4,7 @@ Called by `residual.templates`, which puts the stages of every manner and failur
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.recovery import RecoveryStage
 from core.rewards import RewardNode
@@ -53,8 +53,8 @@ class Fit:
     """Direction, about z of the base, in which something that slides opens [rad]."""
     slid_m: float = 0.1
     """Displacement of the target from the goal, in that direction, at which a slide is done [m]."""
-    turned: bool = False
-    """Whether the target lies at a heading that the fingers have to take."""
+    turns_rad: tuple[float, ...] = ()
+    """Headings of the tool from the target's at which the fingers fit round it; empty when any does [rad]."""
 
     @property
     def near_m(self) -> float:
@@ -104,7 +104,7 @@ def fetch(fit: Fit) -> tuple[StageTemplate, ...]:
     """Returns approach, align and grasp: the tool goes to the target with an open hand, and closes it."""
     closer = leaf("approach", 0.4, scale_m=0.05, height_m=fit.grip_up_m)
     opened = leaf("grasp_open", 0.2, near_m=fit.near_m)
-    above = (leaf("align", 0.2), leaf("align_heading", 0.2, role="target")) if fit.turned else (leaf("align", 0.4),)
+    above = (leaf("align", 0.4),) if not fit.turns_rad else (leaf("align", 0.2), _fitting(fit))
     return (
         StageTemplate(
             stage=RecoveryStage.APPROACH,
@@ -125,6 +125,12 @@ def fetch(fit: Fit) -> tuple[StageTemplate, ...]:
             reached=held(fit),
         ),
     )
+
+
+def _fitting(fit: Fit) -> RewardNode:
+    """Returns whether the fingers' heading fits the target, for the best of the headings that do."""
+    turns = [leaf("align_heading", role="target", turn_rad=turn) for turn in fit.turns_rad]
+    return replace(turns[0], weight=0.2) if len(turns) == 1 else either(*turns, weight=0.2)
 
 
 def released(fit: Fit, where: RewardNode) -> RewardNode:

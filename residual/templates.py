@@ -32,6 +32,8 @@ MODES = (
 )  # fmt: skip
 """Failures that a trained recovery can mend."""
 
+DROP_M = 0.04
+"""A target that is let go of at most this far above where it should lie counts as brought there [m]."""
 _CLEAR = leaf("clearance", role="obstacle", height_m=0.16)
 
 
@@ -57,13 +59,17 @@ def _transport(fit: Fit, radius_m: float) -> StageTemplate:
 def _place(fit: Fit) -> tuple[StageTemplate, ...]:
     over = 0.68 * fit.goal_radius_m
     on_goal = leaf("on_goal", radius_m=fit.goal_radius_m, height_m=fit.goal_height_m)
+    side = {"half_x_m": fit.goal_radius_m, "half_y_m": fit.goal_radius_m}
+    low_over = leaf("is_inside", **side, low_m=-0.1, high_m=fit.goal_height_m + DROP_M)
+    carry = _transport(fit, over)
+    carry = replace(carry, reached=either(carry.reached, low_over))
     place = StageTemplate(
         stage=RecoveryStage.PLACE,
         value=leaf("lower", 0.1),
         gate=leaf("over_goal", radius_m=over),
         reached=on_goal,
     )
-    return (*fetch(fit), _lift(fit), _transport(fit, over), place, *let_go(fit, on_goal))
+    return (*fetch(fit), _lift(fit), carry, place, *let_go(fit, on_goal))
 
 
 def _insert(fit: Fit) -> tuple[StageTemplate, ...]:
