@@ -6,7 +6,7 @@ to any other object's, is the object's. The table is what most of the rest of an
 Source: chromaticity coordinates r, g, b = (R, G, B) / (R + G + B).
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -56,6 +56,16 @@ class Picture:
     """By name of the object; absent when it does not show."""
     table: NDArray[np.uint8]
     """255 where the table shows, else 0, shape (H, W)."""
+    labels: NDArray[np.uint8]
+    """Whose colour each pixel has, shape (H, W): 0 nobody's, else 1 + the object's place in `names`."""
+    names: tuple[str, ...]
+    """Every object that is looked for."""
+
+    def shows(self, names: Container[str], row: Ints, column: Ints) -> bool:
+        """Whether all pixels (M,) show the table or one of the objects `names`."""
+        labels = self.labels[row, column]
+        bare = self.table[row, column] > 0
+        return all(b or (k > 0 and self.names[k - 1] in names) for b, k in zip(bare, labels, strict=True))
 
 
 class ColourTable:
@@ -87,7 +97,8 @@ class ColourTable:
         beside = cv2.dilate(table, np.ones((3, 3), np.uint8))
         masks = {name: (labels == i + 1).view(np.uint8) for i, name in enumerate(self._names)}
         found = {n: _blob(m, beside, min_area_px) for n, m in masks.items() if cv2.countNonZero(m) >= min_area_px}
-        return Picture(blobs={name: blob for name, blob in found.items() if blob is not None}, table=table)
+        blobs = {name: blob for name, blob in found.items() if blob is not None}
+        return Picture(blobs=blobs, table=table, labels=labels, names=self._names)
 
 
 def _chroma(rgb: Floats) -> Floats:

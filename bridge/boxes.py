@@ -1,4 +1,4 @@
-"""Where an upright box must be for its outline to look as it does. Used by `bridge.tracker`.
+"""Where a box must be for its outline to look as it does. Used by `bridge.explanations`.
 
 Between the floor and the lid of the box a ray runs over a stretch of floor, seen from above; it passes through the box
 exactly when this stretch crosses the box's rectangle. Two convex figures are apart by the largest gap along the normals
@@ -7,6 +7,7 @@ Source: the separating axis theorem, e.g. Ericson (2005), Real-Time Collision De
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,50 +16,72 @@ from core.arrays import Floats
 
 _FARTHEST_M = 3.0
 """A ray is followed no further than this."""
-_TURN_RAD = 1e-3
-"""Step of the finite difference over the heading."""
+_TURN_RAD, _RISE_M = 1e-3, 1e-4
+"""Steps of the finite differences over heading and height."""
+_KNOWN_M = 2e-3
+"""A height that is believed more surely than this is not fitted."""
 
 
-def fit_box(views: Sequence[Rays], size_m: Floats, belief: Belief, yaw_rad: float) -> Fit:
-    """Puts an upright box where its outlines are; its height must be believed, the outlines give x, y and heading.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stretches:
+    """What lies between floor and lid of each ray, seen from above."""
 
-    Args:
-        views: One set of rays per camera that sees it, in a frame whose z is up.
-        size_m: Half extents, shape (3,) [m].
-        belief: Where it may be.
-        yaw_rad: Heading at which the search starts; it finds the right one from within about 0.5 rad.
-    """
-    bundle = Bundle.of(views)
-    ends = _over_floor(bundle, belief.mean[2] - size_m[2], belief.mean[2] + size_m[2])
-    middle, half = 0.5 * (ends[1] + ends[0]), 0.5 * (ends[1] - ends[0])
-    normal = np.stack([-half[:, 1], half[:, 0]], axis=1)
-    normal /= np.maximum(np.sqrt((normal**2).sum(axis=1)), 1e-9)[:, None]
+    middle: Floats
+    """Shape (M, 2) [m]."""
+    half: Floats
+    """From the middle to one end, shape (M, 2) [m]."""
+    normal: Floats
+    """Unit, shape (M, 2)."""
 
-    def gaps(place: Floats) -> tuple[Floats, Floats]:
+    @staticmethod
+    def of(bundle: Bundle, height_m: float, half_m: float) -> "_Stretches":
+        """Returns the stretches of all rays for a box whose centre is at `height_m` and that is twice `half_m` high."""
+        rise = bundle.directions[:, 2]
+        rise = np.where(np.abs(rise) < 1e-6, -1e-6, rise)
+        depths = (np.array([[height_m - half_m], [height_m + half_m]]) - bundle.origins[:, 2]) / rise
+        depths = np.clip(np.sort(depths, axis=0), 0.0, _FARTHEST_M)
+        ends = bundle.origins[:, :2] + depths[..., None] * bundle.directions[:, :2]
+        half = 0.5 * (ends[1] - ends[0])
+        normal = np.stack([-half[:, 1], half[:, 0]], axis=1)
+        normal /= np.maximum(np.sqrt((normal**2).sum(axis=1)), 1e-9)[:, None]
+        return _Stretches(middle=0.5 * (ends[1] + ends[0]), half=half, normal=normal)
+
+    def gaps(self, place: Floats, size_m: Floats) -> tuple[Floats, Floats]:
         """Returns the gap of each ray (M,) [m] and the axis it was measured along (M, 2), pointing at the box."""
         cosine, sine = np.cos(place[3]), np.sin(place[3])
         sides = np.array([[cosine, sine], [-sine, cosine]])
-        axes = np.stack([np.broadcast_to(sides[0], normal.shape), np.broadcast_to(sides[1], normal.shape), normal])
-        toward = np.einsum("kij,ij->ki", axes, place[:2] - middle)
-        reach = np.abs(np.einsum("kij,ij->ki", axes, half)) + np.abs(axes @ sides.T) @ size_m[:2]
+        axes = np.empty((3, *self.normal.shape))
+        axes[0], axes[1], axes[2] = sides[0], sides[1], self.normal
+        toward = np.einsum("kij,ij->ki", axes, place[:2] - self.middle)
+        reach = np.abs(np.einsum("kij,ij->ki", axes, self.half)) + np.abs(axes @ sides.T) @ size_m[:2]
         gap = np.abs(toward) - reach
-        widest, rows = np.argmax(gap, axis=0), np.arange(len(middle))
+        widest, rows = np.argmax(gap, axis=0), np.arange(len(self.middle))
         return gap[widest, rows], axes[widest, rows] * np.sign(toward[widest, rows])[:, None]
+
+
+def fit_box(views: Sequence[Rays], size_m: Floats, belief: Belief, yaw_rad: float) -> Fit:
+    """Puts a box where its outlines are; the outlines give position and heading.
+
+    Args:
+        views: One set of rays per camera that sees it, in a frame whose z is along an edge of the box.
+        size_m: Half extents, shape (3,) [m].
+        belief: Where it may be; a height that is believed to 2 mm is kept.
+        yaw_rad: Heading at which the search starts; it finds the right one from within about 0.5 rad.
+    """
+    bundle = Bundle.of(views)
+    rises = bool(belief.sigma[2] > _KNOWN_M)
+    level = _Stretches.of(bundle, float(belief.mean[2]), float(size_m[2]))
 
     def offsets(place: Floats) -> tuple[Floats, Floats]:
         px = bundle.pixel_size(place[:3])
-        (gap, axis), (turned, _) = gaps(place), gaps(place + np.array([0.0, 0.0, 0.0, _TURN_RAD]))
+        here = _Stretches.of(bundle, float(place[2]), float(size_m[2])) if rises else level
+        gap, axis = here.gaps(place, size_m)
+        turned, _ = here.gaps(place + np.array([0.0, 0.0, 0.0, _TURN_RAD]), size_m)
         slope = np.zeros((len(gap), 4))
         slope[:, :2], slope[:, 3] = axis, (turned - gap) / _TURN_RAD
+        if rises:
+            above = _Stretches.of(bundle, float(place[2]) + _RISE_M, float(size_m[2]))
+            slope[:, 2] = (above.gaps(place, size_m)[0] - gap) / _RISE_M
         return gap / px, slope / px[:, None]
 
     return fitted(bundle, offsets, belief, outline_m=4.0 * float(np.linalg.norm(size_m)), yaw_rad=yaw_rad)
-
-
-def _over_floor(bundle: Bundle, low_m: float, high_m: float) -> Floats:
-    """Returns where each ray is between two heights: x and y of both ends of the stretch, shape (2, M, 2) [m]."""
-    rise = bundle.directions[:, 2]
-    rise = np.where(np.abs(rise) < 1e-6, -1e-6, rise)
-    depths = (np.array([[low_m], [high_m]]) - bundle.origins[:, 2]) / rise
-    depths = np.clip(np.sort(depths, axis=0), 0.0, _FARTHEST_M)
-    return np.asarray(bundle.origins[:, :2] + depths[..., None] * bundle.directions[:, :2], dtype=np.float64)

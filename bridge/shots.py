@@ -1,6 +1,6 @@
 """One image with the pose of its camera, and what of each object shows in it. Used by `bridge.tracker`."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,12 +50,14 @@ class Shot:
     t_ns: int
     picture: Picture
 
-    def shows_table_at(self, points: Floats) -> bool:
-        """Whether all points (M, 3) [m] in base are in the image and hidden by nothing but shown as bare table."""
+    def shows_nothing_at(self, points: Floats, floors: Container[str]) -> bool:
+        """Whether all points (M, 3) [m] in base are in the image, and it shows bare table there, or one of `floors`."""
         uvz = self.camera.project(self.pose, points)
-        column, row = np.round(uvz[:, :2]).astype(np.int64).T if (uvz[:, 2] > 0.02).all() else -np.ones((2, 1), int)
+        if (uvz[:, 2] < 0.02).any():
+            return False
+        column, row = np.round(uvz[:, :2]).astype(np.int64).T
         inside = (column >= 0) & (row >= 0) & (column < self.camera.width_px) & (row < self.camera.height_px)
-        return bool(inside.all() and self.picture.table[row, column].all())
+        return bool(inside.all()) and self.picture.shows(floors, row, column)
 
 
 def views_of(shot: Shot) -> Mapping[str, View]:

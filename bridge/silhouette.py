@@ -71,6 +71,8 @@ class Belief:
     """Shape (3,) [m]; where the search starts."""
     sigma: Floats
     """Standard deviations along the axes, shape (3,) [m]; infinite where nothing is known."""
+    yaw_sigma_rad: float = np.inf
+    """Standard deviation of the heading, of what has one [rad]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +232,7 @@ def _start(bundle: Bundle, belief: Belief, yaw_rad: float | None) -> tuple[Float
     cameras = int(bundle.camera[-1]) + 1
     heading = np.zeros(0) if yaw_rad is None else np.array([yaw_rad])
     start = np.concatenate([belief.mean, heading, np.full(cameras, _EDGE_PX)])
-    vague = np.full(heading.size, _ANY_HEADING)
+    vague = np.full(heading.size, belief.yaw_sigma_rad**-2.0 + _ANY_HEADING)
     precision = np.concatenate([belief.sigma**-2.0 + _ANYWHERE, vague, np.full(cameras, _EDGE_SIGMA_PX**-2.0)])
     return start, precision, (bundle.camera[:, None] == np.arange(cameras)).astype(np.float64)
 

@@ -1,8 +1,10 @@
 """What may be known of a task without looking into the simulator: its objects, their looks, its words."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+import numpy as np
 
 from core.arrays import Floats, floats
 from core.errors import ConfigError
@@ -10,6 +12,24 @@ from core.failures import FailureMode
 from core.recovery import RecoveryStage
 from core.scene import SceneRoles
 from core.subtasks import Course, SubTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guide:
+    """How a thing is joined to another one: it can only be at `offset_m` from it, shifted along `axis`."""
+
+    parent: str
+    """Object it is joined to, which is never turned."""
+    offset_m: Floats
+    """Its centre from the parent's, shape (3,) [m]."""
+    axis: Floats = field(default_factory=lambda: np.array([1.0, 0.0, 0.0]))
+    """Unit direction in which it slides, shape (3,)."""
+    range_m: tuple[float, float] = (0.0, 0.0)
+    """How far it can be shifted along the axis, least and most [m]."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "offset_m", floats("offset_m [m]", self.offset_m, (3,)))
+        object.__setattr__(self, "axis", floats("axis", self.axis, (3,)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +49,10 @@ class ObjectInfo:
     """Whether it lies loose on the table; else it is fixed, or slides in something fixed."""
     vanishes: bool = False
     """Whether it can cease to be, as a stain does; a tracker then reports it below the table."""
+    guide: Guide | None = None
+    """How it is joined to another object, None when it stands by itself."""
+    floor_m: float | None = None
+    """How high above its centre other things lie on it or in it; None when they lie on the table there [m]."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size_m", floats("size_m [m]", self.size_m, (3,)))

@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 
 from core.arrays import Bools, Floats
-from core.tasks import ObjectInfo
+from core.tasks import Guide, ObjectInfo
 
 CABINET = ObjectInfo(
     name="cabinet",
@@ -20,31 +20,6 @@ CABINET = ObjectInfo(
     rgb=np.array([0.10, 0.26, 0.85]),
     graspable=False,
 )
-DRAWER = ObjectInfo(
-    name="drawer",
-    words=(),
-    shape="built",
-    size_m=np.array([0.063, 0.062, 0.0215]),
-    rgb=np.array([0.66, 0.12, 0.68]),
-    graspable=False,
-)
-HANDLE = ObjectInfo(
-    name="handle",
-    words=(),
-    shape="built",
-    size_m=np.array([0.006, 0.011, 0.018]),
-    rgb=np.array([0.96, 0.80, 0.05]),
-    graspable=False,
-)
-CATCH = ObjectInfo(
-    name="catch",
-    words=(),
-    shape="box",
-    size_m=np.array([0.004, 0.030, 0.006]),
-    rgb=np.array([0.05, 0.74, 0.78]),
-    graspable=False,
-    vanishes=True,
-)
 RANGE_M = 0.13
 """How far the drawer slides."""
 DRAWER_IN_CABINET_M = np.array([-0.075, 0.0, -0.006])
@@ -53,20 +28,54 @@ HANDLE_IN_DRAWER_M = np.array([-0.058, 0.0, 0.038])
 """Centre of the handle, a tab on the drawer's front, from the drawer's [m]."""
 HANDLE_IN_CABINET_M = DRAWER_IN_CABINET_M + HANDLE_IN_DRAWER_M
 """Centre of the handle when the drawer is closed, from the cabinet's [m]."""
-INSIDE_LOW_M, INSIDE_HIGH_M = np.array([-0.050, -0.054, -0.018]), np.array([0.050, 0.054, 0.016])
-"""A small thing whose centre is in this box about the drawer's centre lies in the drawer [m]."""
+FLOOR_M = -0.016
+"""Height of the floor's lowest line, from the drawer's centre [m]."""
 CAUGHT_M = 0.045
 """How far open the drawer gets when the catch is down."""
+_OUT = np.array([-1.0, 0.0, 0.0])
+"""The way the drawer opens."""
+_CATCH_SIZE_M = np.array([0.004, 0.030, 0.006])
+DRAWER = ObjectInfo(
+    name="drawer",
+    words=(),
+    shape="built",
+    size_m=np.array([0.063, 0.062, 0.0215]),
+    rgb=np.array([0.66, 0.12, 0.68]),
+    graspable=False,
+    guide=Guide(parent="cabinet", offset_m=DRAWER_IN_CABINET_M, axis=_OUT, range_m=(0.0, RANGE_M)),
+    floor_m=FLOOR_M,
+)
+CATCH_IN_CABINET_M = DRAWER_IN_CABINET_M + np.array(
+    [DRAWER.size_m[0] - 0.006 - CAUGHT_M - _CATCH_SIZE_M[0], 0.0, 0.019]
+)
+"""Centre of the catch that is down, from the cabinet's: below the roof, in the way of the drawer's back [m]."""
+HANDLE = ObjectInfo(
+    name="handle",
+    words=(),
+    shape="built",
+    size_m=np.array([0.006, 0.011, 0.018]),
+    rgb=np.array([0.96, 0.80, 0.05]),
+    graspable=False,
+    guide=Guide(parent="cabinet", offset_m=HANDLE_IN_CABINET_M, axis=_OUT, range_m=(0.0, RANGE_M)),
+)
+CATCH = ObjectInfo(
+    name="catch",
+    words=(),
+    shape="box",
+    size_m=_CATCH_SIZE_M,
+    rgb=np.array([0.05, 0.74, 0.78]),
+    graspable=False,
+    vanishes=True,
+    guide=Guide(parent="cabinet", offset_m=CATCH_IN_CABINET_M, axis=_OUT, range_m=(-0.03, 0.03)),
+)
+INSIDE_LOW_M, INSIDE_HIGH_M = np.array([-0.050, -0.054, -0.018]), np.array([0.050, 0.054, 0.016])
+"""A small thing whose centre is in this box about the drawer's centre lies in the drawer [m]."""
 FREED_M = 0.018
 """A drawer that is pushed farther in than this lifts the catch."""
-CATCH_IN_CABINET_M = DRAWER_IN_CABINET_M + np.array([DRAWER.size_m[0] - 0.006 - CAUGHT_M - CATCH.size_m[0], 0.0, 0.019])
-"""Centre of the catch that is down, from the cabinet's: below the roof, in the way of the drawer's back [m]."""
 WALL_TOP_M = 0.0215
 """Height of the drawer's rim above its centre [m]."""
 _FALL_RAD = np.radians(9.0)
 """Slant of the two halves of the drawer's floor."""
-_FLOOR_M = -0.016
-"""Height of the floor's lowest line, from the drawer's centre [m]."""
 _DRAWER_KG = 0.35
 _FRICTION_N = 3.0
 """Force below which the drawer stays where it is."""
@@ -113,7 +122,7 @@ def _drawer(drawer: mujoco.MjsBody) -> None:
         pos = (
             middle,
             side * (width + thick * np.sin(_FALL_RAD)),
-            _FLOOR_M + width * np.tan(_FALL_RAD) - thick * np.cos(_FALL_RAD),
+            FLOOR_M + width * np.tan(_FALL_RAD) - thick * np.cos(_FALL_RAD),
         )
         tilt = [np.cos(_FALL_RAD / 2), side * np.sin(_FALL_RAD / 2), 0.0, 0.0]
         _box(drawer, "", pos, (length, width / np.cos(_FALL_RAD), thick), rgba, kg=kg, quat=tilt)
