@@ -1,7 +1,9 @@
 """Put the fruit that the instruction names on the plate; the other fruit is not to be mistaken for it.
 
-Made of: what the task is called and how it is told (`INFO`, `training_instructions`), how episodes start (`scene`),
-when it is done (`success`, `subgoals`), what can go wrong (`injectors`). The demonstrator is `sim.tasks.fruit_expert`.
+In a quarter of the episodes somebody swaps the two fruits once, while the hand is still on its way: that is no failure,
+whoever does the task has to see it. Made of: what the task is called and how it is told (`INFO`,
+`training_instructions`), how episodes start (`scene`), what happens by itself (`effects`), when it is done (`success`,
+`subgoals`), what can go wrong (`injectors`). The demonstrator is `sim.tasks.fruit_expert`.
 """
 
 from collections.abc import Mapping
@@ -111,6 +113,13 @@ PLATE_APART_M = 0.22
 """Smallest distance from a fruit's to the plate's centre: the block fits between."""
 HEIGHT_SLACK_M = 0.006
 RETREAT_M = 0.07
+SWAP_SHARE, SWAP_LOW_S, SWAP_HIGH_S = 0.25, 0.1, 0.45
+"""In how many scenes the fruits are to be swapped, and between which times since the start [s].
+
+A quick hand is at its fruit after 0.5 s.
+"""
+SWAP_APART_M = 0.09
+"""A hand nearer than this to one of the fruits [m], or that holds one, keeps them from being swapped."""
 LIFTED_M = 0.05
 """Height of the fruit's underside above the table that counts as lifted."""
 
@@ -163,18 +172,22 @@ class FruitOnPlate:
     def furnish(self, spec: mujoco.MjSpec) -> None:
         """Adds nothing: every object is of one piece."""
 
-    def effects(self, facts: Facts) -> Mapping[int, Disturbance]:  # noqa: ARG002  # nothing happens by itself
-        """Returns nothing: what lies on the table stays there."""
-        return {}
+    def effects(self, facts: Facts) -> Mapping[int, Disturbance]:
+        """Returns the swaps that are due; one that a hand is in the way of does not take place, then or later."""
+        due = np.flatnonzero(facts.state.time_s >= facts.event_s)
+        return {int(i): _swap(facts, int(i)) for i in due}
 
     def scene(self, rng: np.random.Generator, wording: Wording) -> Scene:
-        """Returns a random start: two fruits, a plate, no block, and one of the instructions of `wording`."""
+        """Returns a random start: two fruits, a plate, no block, one of the instructions of `wording`, perhaps a swap.
+
+        The swap has a random stream of its own: scenes of a seed are otherwise what they were without swaps.
+        """
         apple, lemon, plate = _apart(rng)
         centres = np.array([[*apple, APPLE.size_m[2]], [*lemon, LEMON.size_m[2]], [*plate, PLATE.size_m[2]], PARKED_M])
         target = ("apple", "lemon")[int(rng.integers(2))]
         told = self._told[wording, target]
         instruction = told[int(rng.integers(len(told)))]
-        return Scene(object_pos_in_base=centres, instruction=instruction)
+        return Scene(object_pos_in_base=centres, instruction=instruction, event_s=_swap_time(rng.spawn(1)[0]))
 
     def subgoals(self, facts: Facts) -> Bools:
         """Returns which sub-goals hold now, shape (N, 6)."""
@@ -215,6 +228,22 @@ def _by_target() -> dict[tuple[Wording, str], tuple[str, ...]]:
         for wording, texts in wordings.items()
         for fruit in ("apple", "lemon")
     }
+
+
+def _swap_time(rng: np.random.Generator) -> float:
+    """Returns when the fruits are to be swapped since the start [s], NaN for not at all."""
+    return float(rng.uniform(SWAP_LOW_S, SWAP_HIGH_S)) if rng.random() < SWAP_SHARE else float("nan")
+
+
+def _swap(facts: Facts, i: int) -> Disturbance:
+    """Returns the swap of the two fruits of world `i`, or what only spends its event where that cannot be."""
+    apple, lemon = (facts.state.object_names.index(o.name) for o in (APPLE, LEMON))
+    pos = facts.state.object_pos_in_base[i]
+    hand = np.linalg.norm(pos[[apple, lemon]] - facts.state.tcp_pos_in_base[i], axis=1)
+    if (hand < SWAP_APART_M).any() or facts.pinched[i, [apple, lemon]].any():
+        return Disturbance(spends_event=True)
+    places = {apple: np.append(pos[lemon, :2], pos[apple, 2]), lemon: np.append(pos[apple, :2], pos[lemon, 2])}
+    return Disturbance(place=places, spends_event=True)
 
 
 def _apart(rng: np.random.Generator) -> Floats:

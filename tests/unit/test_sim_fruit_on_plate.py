@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from core.arrays import Bools, Floats
 from core.errors import ConfigError
 from core.robots import EE_DELTA
 from core.scene import ROLES
@@ -113,3 +114,55 @@ def test_the_wrong_fruit_on_the_plate_is_no_success() -> None:
     assert on_plate.sum() >= n - 1
     assert not state.success.any()
     assert (state.q_score < 0.5).all()
+
+
+def swapped(world: BatchWorld, before: Floats) -> Bools:
+    """Where each fruit now lies where the other one was."""
+    now = world.state().object_pos_in_base
+    return np.asarray((np.linalg.norm((now[:, [0, 1]] - before[:, [1, 0]])[..., :2], axis=2) < 0.005).all(axis=1))
+
+
+@pytest.fixture(scope="module")
+def restless() -> BatchWorld:
+    """As many worlds as it takes to have a few swaps among them, at their start."""
+    world = BatchWorld(FruitOnPlate(), 40)
+    world.reset(np.arange(40), 900 + np.arange(40))
+    return world
+
+
+def test_a_quarter_of_the_scenes_swap_the_fruits_while_the_hand_is_away(restless: BatchWorld) -> None:
+    task = FruitOnPlate()
+    events = [task.scene(np.random.default_rng(seed), "all").event_s for seed in range(400)]
+    assert 0.2 < np.isfinite(events).mean() < 0.3
+    restless.reset(np.arange(40), 900 + np.arange(40))
+    due, before = np.isfinite(restless.facts().event_s), restless.state().object_pos_in_base.copy()
+    for _ in range(12):
+        restless.step(np.tile(EE_DELTA.still(1.0), (40, 1)))
+    assert due.sum() >= 5
+    assert (swapped(restless, before) == due).all()
+    assert np.isnan(restless.facts().event_s).all()
+
+
+def test_fruits_are_not_swapped_under_the_hand(restless: BatchWorld) -> None:
+    facts = restless.facts()
+    under = facts.state.object_pos_in_base[:, 1] + [0.0, 0.0, 0.05]
+    near = replace(facts, state=replace(facts.state, tcp_pos_in_base=under), event_s=np.zeros(40))
+    effects = FruitOnPlate().effects(near)
+    assert set(effects) == set(range(40))
+    assert all(e.spends_event and not e.place for e in effects.values())
+
+
+def test_a_swap_does_not_change_the_rest_of_a_scene() -> None:
+    """Its random stream is its own: a seed's scene is the one it was before there were swaps."""
+    rng = np.random.default_rng(7)
+    apple, lemon, plate = FruitOnPlate().scene(rng, "all").object_pos_in_base[:3, :2]
+    assert [*apple, *lemon, *plate] == pytest.approx([0.47002, 0.00916, 0.50616, -0.19244, 0.42803, 0.24356], abs=1e-5)
+    assert rng.uniform() == pytest.approx(0.82122842)
+
+
+def test_the_expert_follows_fruits_that_were_swapped(restless: BatchWorld) -> None:
+    restless.reset(np.arange(40), 900 + np.arange(40))
+    expert, due = FruitExpert(), np.isfinite(restless.facts().event_s)
+    for _ in range(70):
+        restless.step(expert.act(restless.state()))
+    assert restless.state().success[due].all()
