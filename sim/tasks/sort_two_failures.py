@@ -3,9 +3,9 @@
 In which sub-task a failure strikes is the first thing drawn from the injection's seed (`InTurn`): the same in every
 step of an episode, and for every layout of the table.
 
-At the default strengths each strikes in 128 of 128 episodes, 40 to 60 % of them in the second sub-task. Whoever goes on
+At the default strengths each strikes in 128 of 128 episodes, about half of them in the second sub-task. Whoever goes on
 as if nothing had happened (things are where they were, what the hand closed on is in it) succeeds in none of them; the
-scripted expert, taking over a random 0.2 to 4.5 s later, in all (seeds 9000 to 9127, every mode).
+scripted expert, taking over a random 0.2 to 4.5 s later, in all but one, with the barrier (seeds 12000 to 12127).
 """
 
 from collections.abc import Mapping
