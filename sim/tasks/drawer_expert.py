@@ -31,8 +31,8 @@ GRASP_M, GRIP_M = 0.011, 0.016
 """The hand closes when its centre is this near to where it grasps a thing, or the handle."""
 PULLED_M, PUSHED_M = 0.116, 0.006
 """A handle in the hand is let go of when the drawer is this far out, or in."""
-HELD_LOW_M = 0.004
-"""So far below the tool's centre is a thing grasped: the finger tips stay off the table."""
+HELD_LOW_M, DEEP_LOW_M = 0.004, 0.006
+"""So far below the tool's centre is a thing grasped, on the table and in the drawer: the finger tips touch neither."""
 TIPS_M = 0.016
 """Height of the tool above the table at which its finger tips are still off it, where friction would hold them."""
 UNSTICK_M = 0.02
@@ -45,8 +45,12 @@ TOUCH_M = HANDLE.size_m[0] + 0.012
 """Distance, along x, of tool and handle when the closed fingers touch it."""
 AHEAD_M = 0.045
 """So far in front of the handle the closed hand comes down to push."""
-NARROW = 0.74
+NARROW = 0.68
 """Opening that fits into the drawer with a thing between the fingers."""
+MIDDLE_M = 0.012
+"""A thing in the drawer is waited for until it has rolled so near to the middle, where the fingers have room."""
+PERCH_M = 0.045
+"""A thing on the drawer's rim that is nearer to the handle than this is in the way."""
 FINGER_M = 0.046
 """Distance of an open finger's middle from the tool's."""
 ROOM_M = 0.018
@@ -100,6 +104,11 @@ class _View:
         falling = over & let_go & (offset[:, 2] > 0.0) & (offset[:, 2] < WALL_TOP_M + DROP_M) & (self.out > OPEN_M)
         return np.asarray((inside(pos, self.drawer) | falling) & ~self.has(pos))
 
+    def perched(self, thing: Floats) -> Bools:
+        """Returns whether a thing lies on the drawer's rim at the handle, where fingers have to go, shape (N,)."""
+        high = (thing[:, 2] > self.drawer[:, 2] + WALL_TOP_M) & (thing[:, 2] < self.handle[:, 2] + 0.05)
+        return np.asarray(high & (length((thing - self.handle)[:, :2]) < PERCH_M) & ~self.in_drawer(thing))
+
     def letting_go(self, pos: Floats) -> Bools:
         """Returns whether the hand is opening round a thing that lies on the table, shape (N,)."""
         opening = (self.state.gripper_command > 0.5) & (self.state.gripper_opening < 0.75)
@@ -127,6 +136,8 @@ class DrawerExpert:
         plan = choose(_fetch(view, view.other, view.thing), plan, mixed)
         plan = choose(_reach(view), plan, view.out < OPEN_M + 0.002)
         plan = choose(choose(_leave(view), _shut(view), view.out < PUSHED_M + 0.004), plan, full)
+        for thing, other in ((view.other, view.thing), (view.thing, view.other)):
+            plan = choose(_fetch(view, thing, other), plan, view.perched(thing))
         for thing, other in ((view.other, view.thing), (view.thing, view.other)):
             plan = choose(_put_down(view, thing, other), plan, view.has(thing) | view.letting_go(thing))
         plan = choose(_carry(view), plan, view.has(view.thing) & (view.out > OPEN_M))
@@ -176,11 +187,12 @@ def _fetch(view: _View, thing: Floats, other: Floats) -> Plan:
     deep = inside(thing, view.drawer)
     turn = np.where(deep, 0.0, _grasp_yaw(view, thing, other))
     wide = np.where(deep, NARROW, 1.0)
-    goal = thing + np.array([0.0, 0.0, HELD_LOW_M])
+    goal = thing + np.where(deep, DEEP_LOW_M, HELD_LOW_M)[:, None] * [0.0, 0.0, 1.0]
     close = view.closing(goal, _RADIUS, GRASP_M)
     pos = view.go(goal)
     right = np.abs(wrap(turn - view.yaw)) < 0.15
     ready = (np.abs(view.state.gripper_opening - wide) < 0.1) & right
+    ready &= ~deep | (np.abs(thing[:, 1] - view.drawer[:, 1]) < MIDDLE_M)
     pos[:, 2] = np.where(ready | close, pos[:, 2], np.maximum(pos[:, 2], goal[:, 2] + np.where(deep, 0.09, 0.06)))
     pos = np.where(close[:, None], goal, pos)
     return Plan(pos=pos, yaw=turn, grip=np.where(close, 0.0, wide))
@@ -237,13 +249,17 @@ def _leave(view: _View) -> Plan:
 
 
 def _grasp_yaw(view: _View, thing: Floats, other: Floats) -> Floats:
-    """Returns the heading that keeps both fingers clear of furniture and the other thing, 0 if it does, (N,) [rad]."""
+    """Returns the heading with most room for both fingers, beside furniture and the other thing, shape (N,) [rad]."""
     way = FINGER_M * np.stack([-np.sin(_YAWS), np.cos(_YAWS)], axis=1)
     fingers = thing[:, None, None, :2] + np.stack([way, -way], axis=1)
     front = view.handle[:, 0] - HANDLE.size_m[0]
     low = np.stack([front, view.cabinet[:, 1] - CABINET.size_m[1]], axis=1)
     high = view.cabinet[:, :2] + CABINET.size_m[:2]
     beyond = np.maximum(low[:, None, None] - fingers, fingers - high[:, None, None])
-    room = np.minimum(length(np.maximum(beyond, 0.0)), length(fingers - other[:, None, None, :2]) - _RADIUS)
-    cramped = (room.min(axis=2) < ROOM_M) & (thing[:, 2] < view.table + 0.04)[:, None]
-    return np.asarray(wrap(_YAWS[np.argmin(cramped + 0.01 * np.arange(len(_YAWS)), axis=1)]))
+    low_down = (thing[:, 2] < view.table + 0.04)[:, None, None]
+    room = np.minimum(
+        np.where(low_down, length(np.maximum(beyond, 0.0)), length(fingers - view.handle[:, None, None, :2]) - 0.012),
+        length(fingers - other[:, None, None, :2]) - _RADIUS,
+    )
+    enough = np.minimum(room.min(axis=2), ROOM_M) - 0.001 * np.arange(len(_YAWS))
+    return np.asarray(wrap(_YAWS[np.argmax(enough, axis=1)]))

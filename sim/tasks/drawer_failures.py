@@ -46,7 +46,7 @@ class HandleSlip:
 
     unit: str = "m/s"
     """Speed at which the drawer starts to slide back."""
-    default: float = 0.9
+    default: float = 1.5
     open_steps: int = 8
     """Control steps for which the hand stays open."""
 

@@ -1,7 +1,7 @@
 """The cabinet, its drawer and the drawer's handle: sizes, bodies, and how far the drawer is open.
 
 Used by the task `tidy_drawer`, its injectors and its demonstrator. The drawer slides out towards the robot. Its floor
-falls to the middle by 9 degrees from both sides, so that a ball comes to lie where open fingers fit beside it. The
+falls to the middle by 13 degrees from both sides, so that a ball comes to lie where open fingers fit beside it. The
 cabinet is known by its back, a solid slab; the roof is clear, so that what is in the closed drawer can be seen. A catch
 under the roof may come down when the drawer is pulled, and stops its back; pushing the drawer home lifts it again.
 """
@@ -74,7 +74,7 @@ FREED_M = 0.018
 """A drawer that is pushed farther in than this lifts the catch."""
 WALL_TOP_M = 0.0215
 """Height of the drawer's rim above its centre [m]."""
-_FALL_RAD = np.radians(9.0)
+_FALL_RAD = np.radians(13.0)
 """Slant of the two halves of the drawer's floor."""
 _DRAWER_KG = 0.35
 _FRICTION_N = 3.0
