@@ -1,6 +1,18 @@
 """Injectors of `wipe_board`: those of `sim.failures` that fit, and those that strike while the eraser is pressed.
 
-Made by the task, called by `sim.world`.
+Made by the task, called by `sim.world`. At the default strengths, in 256 episodes each (seeds 9000 to 9255), with a
+blind driver that takes things to be where they were, the eraser to be in its hand and its own wiping to work, and with
+the scripted expert taking over a random 0.2 to 4.5 s later where the blind one has not yet succeeded:
+
+    mode           struck   blind   expert
+    missed_grasp   256      0       256 of 256
+    drop           256      0       256 of 256
+    slip           256      0       256 of 256
+    misaligned     256      13      243 of 243
+    target_moved   256      0       256 of 256
+    collision      255      0       255 of 255
+
+tests/unit/test_sim_wipe_board.py keeps this on other seeds.
 """
 
 from dataclasses import dataclass
