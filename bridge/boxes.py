@@ -16,8 +16,8 @@ from core.arrays import Floats
 
 _FARTHEST_M = 3.0
 """A ray is followed no further than this."""
-_TURN_RAD, _RISE_M = 1e-3, 1e-4
-"""Steps of the finite differences over heading and height."""
+_RISE_M = 1e-4
+"""Step of the finite difference over height."""
 _KNOWN_M = 2e-3
 """A height that is believed more surely than this is not fitted."""
 
@@ -42,24 +42,36 @@ class _Stretches:
         depths = np.clip(np.sort(depths, axis=0), 0.0, _FARTHEST_M)
         ends = bundle.origins[:, :2] + depths[..., None] * bundle.directions[:, :2]
         half = 0.5 * (ends[1] - ends[0])
-        normal = np.stack([-half[:, 1], half[:, 0]], axis=1)
+        normal = half[:, ::-1] * [-1.0, 1.0]
         normal /= np.maximum(np.sqrt((normal**2).sum(axis=1)), 1e-9)[:, None]
         return _Stretches(middle=0.5 * (ends[1] + ends[0]), half=half, normal=normal)
 
-    def gaps(self, place: Floats, size_m: Floats) -> tuple[Floats, Floats]:
-        """Returns the gap of each ray (M,) [m] and the axis it was measured along (M, 2), pointing at the box."""
-        cosine, sine = np.cos(place[3]), np.sin(place[3])
-        sides = np.array([[cosine, sine], [-sine, cosine]])
-        axes = np.empty((3, *self.normal.shape))
-        axes[0], axes[1], axes[2] = sides[0], sides[1], self.normal
-        toward = np.einsum("kij,ij->ki", axes, place[:2] - self.middle)
-        reach = np.abs(np.einsum("kij,ij->ki", axes, self.half)) + np.abs(axes @ sides.T) @ size_m[:2]
+    def gaps(self, place: Floats, size_m: Floats) -> tuple[Floats, Floats, Floats]:
+        """Returns how far each ray passes outside a box.
+
+        Args:
+            place: x and y [m] of the box, ..., heading [rad] last.
+            size_m: Half extents, shape (3,) [m].
+
+        Returns:
+            The gap of each ray (M,) [m], the axis it was measured along (M, 2), pointing at the box, and by how much the
+            gap grows with the heading (M,) [m/rad].
+        """
+        cosine, sine = np.cos(place[-1]), np.sin(place[-1])
+        sides = np.array([[cosine, -sine], [sine, cosine]])
+        offset, (x, y, _) = place[:2] - self.middle, size_m
+        (a, b), (h, k), (n, m) = (offset @ sides).T, (self.half @ sides).T, (self.normal @ sides).T
+        toward = np.array([a, b, (offset * self.normal).sum(axis=1)])
+        reach = np.array([np.abs(h) + x, np.abs(k) + y, np.abs(n) * x + np.abs(m) * y])
+        side, turn = np.sign(toward), np.sign(np.array([h, k, n, m]))
+        grows = np.array([side[0] * b - turn[0] * k, turn[1] * h - side[1] * a, turn[3] * n * y - turn[2] * m * x])
         gap = np.abs(toward) - reach
-        widest, rows = np.argmax(gap, axis=0), np.arange(len(self.middle))
-        return gap[widest, rows], axes[widest, rows] * np.sign(toward[widest, rows])[:, None]
+        widest, rows = np.argmax(gap, axis=0), np.arange(len(offset))
+        axis = np.where((widest < 2)[:, None], sides.T[np.minimum(widest, 1)], self.normal)
+        return gap[widest, rows], axis * side[widest, rows][:, None], grows[widest, rows]
 
 
-def fit_box(views: Sequence[Rays], size_m: Floats, belief: Belief, yaw_rad: float) -> Fit:
+def fit_box(views: Sequence[Rays], size_m: Floats, belief: Belief, yaw_rad: float, widths_px: Sequence[float]) -> Fit:
     """Puts a box where its outlines are; the outlines give position and heading.
 
     Args:
@@ -67,6 +79,7 @@ def fit_box(views: Sequence[Rays], size_m: Floats, belief: Belief, yaw_rad: floa
         size_m: Half extents, shape (3,) [m].
         belief: Where it may be; a height that is believed to 2 mm is kept.
         yaw_rad: Heading at which the search starts; it finds the right one from within about 0.5 rad.
+        widths_px: Of the weight function, one for each step of the search.
     """
     bundle = Bundle.of(views)
     rises = bool(belief.sigma[2] > _KNOWN_M)
@@ -75,13 +88,13 @@ def fit_box(views: Sequence[Rays], size_m: Floats, belief: Belief, yaw_rad: floa
     def offsets(place: Floats) -> tuple[Floats, Floats]:
         px = bundle.pixel_size(place[:3])
         here = _Stretches.of(bundle, float(place[2]), float(size_m[2])) if rises else level
-        gap, axis = here.gaps(place, size_m)
-        turned, _ = here.gaps(place + np.array([0.0, 0.0, 0.0, _TURN_RAD]), size_m)
+        gap, axis, grows = here.gaps(place, size_m)
         slope = np.zeros((len(gap), 4))
-        slope[:, :2], slope[:, 3] = axis, (turned - gap) / _TURN_RAD
+        slope[:, :2], slope[:, 3] = axis, grows
         if rises:
             above = _Stretches.of(bundle, float(place[2]) + _RISE_M, float(size_m[2]))
             slope[:, 2] = (above.gaps(place, size_m)[0] - gap) / _RISE_M
         return gap / px, slope / px[:, None]
 
-    return fitted(bundle, offsets, belief, outline_m=4.0 * float(np.linalg.norm(size_m)), yaw_rad=yaw_rad)
+    outline_m = 4.0 * float(np.linalg.norm(size_m))
+    return fitted(bundle, offsets, belief, widths_px, outline_m=outline_m, yaw_rad=yaw_rad)

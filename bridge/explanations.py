@@ -14,7 +14,7 @@ import numpy as np
 
 from bridge.boxes import fit_box
 from bridge.shots import View
-from bridge.silhouette import Belief, Fit, Rays, fit_disc, fit_sphere
+from bridge.silhouette import CHECK_PX, SEARCH_PX, Belief, Fit, Rays, fit_disc, fit_sphere
 from core.arrays import Floats, in_range
 from core.tasks import Guide, ObjectInfo
 from core.transforms import Pose, quat_conjugate, quat_rotate
@@ -145,7 +145,10 @@ class Explainer:
                 yield self._guided(thing, thing.guide, views, known[thing.guide.parent].pos)
             return
         if stopped and self._may_be_held(thing, views[0].tool, known):
-            yield self._held(thing, views, own)
+            rides = self._held(thing, views, own)
+            yield rides
+            if own is not None and own.state is State.HELD and rides.fit.explains:
+                return
         if own is not None and own.state is State.RESTING:
             stays = self._stays(thing, views, own)
             yield stays
@@ -176,7 +179,8 @@ class Explainer:
             mean, sigma = mean * [1.0, 0.0, 1.0], np.append(sigma, 0)[[0, 3, 2]] + [0.0, _BETWEEN_M, 0.0]
         belief = Belief(mean=mean, sigma=sigma)
         rays = [v.rays.seen_from(v.tool) for v in views]
-        return Explanation(state=State.HELD, size_m=size, fit=_fit(thing, rays, size, belief, yaw))
+        fit = (_fit_near if rides else _fit)(thing, rays, size, belief, yaw)
+        return Explanation(state=State.HELD, size_m=size, fit=fit)
 
     def _stays(self, thing: ObjectInfo, views: Sequence[View], own: Known) -> Explanation:
         belief = Belief(
@@ -184,7 +188,7 @@ class Explainer:
             sigma=np.array([self._config.stay_sigma_m, self._config.stay_sigma_m, self._config.rest_sigma_m]),
             yaw_sigma_rad=self._yaw_sigma(thing),
         )
-        fit = _fit(thing, [v.rays for v in views], own.size_m, belief, own.yaw_rad)
+        fit = _fit_near(thing, [v.rays for v in views], own.size_m, belief, own.yaw_rad)
         return Explanation(state=State.RESTING, size_m=own.size_m, fit=fit)
 
     def _loose(self, thing: ObjectInfo, views: Sequence[View], own: Known) -> Explanation:
@@ -265,12 +269,25 @@ def best(views: Sequence[View]) -> View:
     return max(views, key=lambda v: v.blob.area_px * (1.01 - v.blob.clipped))
 
 
-def _fit(thing: ObjectInfo, rays: Sequence[Rays], size_m: Floats, belief: Belief, yaw_rad: float) -> Fit:
+def _fit(
+    thing: ObjectInfo,
+    rays: Sequence[Rays],
+    size_m: Floats,
+    belief: Belief,
+    yaw_rad: float,
+    widths_px: Sequence[float] = SEARCH_PX,
+) -> Fit:
     if thing.shape == "sphere":
-        return fit_sphere(rays, float(size_m[0]), belief)
+        return fit_sphere(rays, float(size_m[0]), belief, widths_px)
     if thing.shape == "disc":
-        return fit_disc(rays, size_m, belief)
-    return fit_box(rays, size_m, belief, yaw_rad)
+        return fit_disc(rays, size_m, belief, widths_px)
+    return fit_box(rays, size_m, belief, yaw_rad, widths_px)
+
+
+def _fit_near(thing: ObjectInfo, rays: Sequence[Rays], size_m: Floats, belief: Belief, yaw_rad: float) -> Fit:
+    """Fits what most probably is where it was: one step is enough then."""
+    fit = _fit(thing, rays, size_m, belief, yaw_rad, CHECK_PX)
+    return fit if fit.explains else _fit(thing, rays, size_m, belief, yaw_rad)
 
 
 def _floor(thing: ObjectInfo) -> float | None:

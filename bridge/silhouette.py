@@ -15,8 +15,8 @@ import numpy as np
 from core.arrays import Bools, Floats, Ints
 from core.transforms import Pose, matrix_from_quat
 
-_ANNEALING = (4.0, 1.0, 1.0)
-"""Width of the weight function at each iteration [px]."""
+SEARCH_PX, CHECK_PX = (4.0, 1.0, 1.0), (1.0,)
+"""Width of the weight function at each step, to find something or to see whether it is where it was [px]."""
 _EDGE_PX, _EDGE_SIGMA_PX = 0.45, 0.6
 """Centres of outline pixels lie about this far inside the true edge, in one image more, in another less [px].
 
@@ -82,7 +82,7 @@ class Fit:
     pos: Floats
     """Centre, shape (3,) [m]."""
     sigma_m: float
-    """Largest standard deviation of the centre in any direction [m]."""
+    """Largest standard deviation of the centre along an axis [m]."""
     support: float
     """Largest share, over the cameras, of the full outline that is seen where it should be, [0, 1]."""
     cost: float
@@ -98,13 +98,14 @@ class Fit:
         return self.cost < _EXPLAINED * self.measurements
 
 
-def fit_sphere(views: Sequence[Rays], radius_m: float, belief: Belief) -> Fit:
+def fit_sphere(views: Sequence[Rays], radius_m: float, belief: Belief, widths_px: Sequence[float] = SEARCH_PX) -> Fit:
     """Puts a sphere of known radius where its outlines are.
 
     Args:
         views: One set of rays per camera that sees it, all in one frame.
         radius_m: Radius [m].
         belief: Where it may be, in the same frame.
+        widths_px: Of the weight function, one for each step of the search.
     """
     bundle = Bundle.of(views)
 
@@ -116,10 +117,10 @@ def fit_sphere(views: Sequence[Rays], radius_m: float, belief: Belief) -> Fit:
         px = bundle.pixel_rad * np.maximum(depth, 1e-3)
         return (distance - radius_m) / px, to_axis / (distance * px)[:, None]
 
-    return fitted(bundle, offsets, belief, outline_m=_CIRCLE_PIXELS * radius_m)
+    return fitted(bundle, offsets, belief, widths_px, outline_m=_CIRCLE_PIXELS * radius_m)
 
 
-def fit_disc(views: Sequence[Rays], size_m: Floats, belief: Belief) -> Fit:
+def fit_disc(views: Sequence[Rays], size_m: Floats, belief: Belief, widths_px: Sequence[float] = SEARCH_PX) -> Fit:
     """Puts an upright disc where its outlines are; its height must be believed, the outlines give x and y.
 
     A grazing ray touches the rim of the top or of the bottom, whichever it passes closer to the axis.
@@ -128,6 +129,7 @@ def fit_disc(views: Sequence[Rays], size_m: Floats, belief: Belief) -> Fit:
         views: One set of rays per camera that sees it, in a frame whose z is up.
         size_m: Radius, radius, half height, shape (3,) [m].
         belief: Where it may be.
+        widths_px: Of the weight function, one for each step of the search.
     """
     bundle = Bundle.of(views)
     rims = np.stack([bundle.at_height(belief.mean[2] + side * size_m[2]) for side in (1.0, -1.0)])
@@ -142,7 +144,7 @@ def fit_disc(views: Sequence[Rays], size_m: Floats, belief: Belief) -> Fit:
         slope[:, :2] = from_ray[nearer, rows] / (distance * px)[:, None]
         return (distance - size_m[0]) / px, slope
 
-    return fitted(bundle, offsets, belief, outline_m=_CIRCLE_PIXELS * _SLANTED * size_m[0])
+    return fitted(bundle, offsets, belief, widths_px, outline_m=_CIRCLE_PIXELS * _SLANTED * size_m[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +192,7 @@ def fitted(
     bundle: Bundle,
     offsets: Callable[[Floats], tuple[Floats, Floats]],
     belief: Belief,
+    widths_px: Sequence[float],
     *,
     outline_m: float,
     yaw_rad: float | None = None,
@@ -201,13 +204,14 @@ def fitted(
         offsets: Gives, for a place (P,), how far each ray passes outside the solid (M,) [px], negative when through it,
             and the slope of that (M, P) [px/m]. A place is a centre [m], followed by a heading [rad] when it has one.
         belief: Where the centre may be.
+        widths_px: Of the weight function, one for each step of the search.
         outline_m: Length of the whole outline, in pixels of 1 m.
         yaw_rad: Heading at which the search starts, None for a solid without heading.
     """
     start, precision, columns = _start(bundle, belief, yaw_rad)
     size, weight = start.size - columns.shape[1], bundle.stride / _CORRELATION
     guess = start
-    for width in _ANNEALING:
+    for width in widths_px:
         z, slope = offsets(guess[:size])
         z, slope = z + columns @ guess[size:], np.concatenate([slope, columns], axis=1)
         pull = slope * (_trust(z, bundle.bare, width) * weight)[:, None]
@@ -219,7 +223,7 @@ def fitted(
     grazing = np.bincount(bundle.camera, bundle.stride * (np.abs(z) < _GRAZES_PX) / expected)
     return Fit(
         pos=guess[:3],
-        sigma_m=float(np.linalg.eigvalsh(np.linalg.inv(matrix)[:3, :3])[-1] ** 0.5),
+        sigma_m=float(np.linalg.inv(matrix).diagonal()[:3].max() ** 0.5),
         support=float(min(1.0, grazing.max())),
         cost=float(weight @ _price(z, bundle.bare) + precision @ (guess - start) ** 2),
         measurements=float(weight.sum()),
