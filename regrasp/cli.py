@@ -52,6 +52,9 @@ COMMANDS = {
     "compile": Command(
         module="regrasp.compiling", config="CompileConfig", function="compile_descriptor",
         summary="compile a recovery descriptor to a hashed reward specification"),
+    "spec-diff": Command(
+        module="regrasp.compiling", config="SpecDiffConfig", function="diff_specs",
+        summary="what differs between two reward specifications"),
     "replay": Command(
         module="regrasp.replaying", config="ReplayConfig", function="replay_episodes",
         summary="compute recorded episodes again; every decision must be equal to the bit"),

@@ -9,7 +9,7 @@ exits of all later stages. The same mask, parameters and library give the same h
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from core.errors import ConfigError, unknown_name
@@ -23,11 +23,23 @@ from residual.templates import find_template
 Parameters = Mapping[str, Mapping[str, float | str]]
 """Values by term and parameter name; what is not given keeps the template's or the library's default."""
 
+Trees = Mapping[RecoveryStage, RewardNode]
+"""Value trees by stage; parameters that a leaf does not give take the library's defaults."""
+
 SCALE = 10.0
 """lambda: the whole potential in reward units, twice the success bonus, so that no stage is lost in the costs."""
 
 _SOUGHT = ("approach", "align", "near", "grasp_open", "grasp_close", "held", "lift")
 _SHUNNED = ("avoid", "clearance", "intrusion", "disturbed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What a model was shown and asked when it made a descriptor; "" when no model was."""
+
+    prompt_sha256: str = ""
+    frames_sha256: str = ""
+    """Of the images, one after another."""
 
 
 def compile_reward(
@@ -36,6 +48,8 @@ def compile_reward(
     manner: Manner = Manner.PLACE,
     fit: Fit | None = None,
     parameters: Parameters = MappingProxyType({}),
+    trees: Trees = MappingProxyType({}),
+    origin: Origin | None = None,
     library: Library = LIBRARY,
 ) -> RewardSpec:
     """Compiles a diagnoser's answer.
@@ -44,25 +58,28 @@ def compile_reward(
         descriptor: Mode and stage choose the template, its mask the terms.
         manner: How the sub-task in which it failed is done.
         fit: Distances that fit its things, see `fitting.fit_of`; those of small things on a plate when None.
-        parameters: Overrides by term; they hold wherever the term occurs.
+        parameters: Overrides by term; they hold wherever the term occurs, but in guards.
+        trees: Trees of AND, IF and OR that take the place of a stage's own; weights are scaled to sum to 1.
+        origin: What the model that made the descriptor was asked, for the record.
         library: Terms to compile against.
 
     Raises:
         ConfigError: Unknown mode, stage, term, parameter or library; a parameter out of range; parameters that
-            contradict each other; a stage that no active term drives.
+            contradict each other; a stage that no active term drives; a tree with a term that the mask leaves out.
     """
     _check_names(descriptor, parameters, library)
     template = _from_stage(find_template(manner, descriptor.mode, fit), descriptor.stage)
+    template = _with_trees(template, trees, descriptor.mask.active, library)
     active = descriptor.mask.active
     values = [_masked(_bound(s.value, parameters, library), active) for s in template.stages]
     costs = [c for c in (_masked(_bound(c, parameters, library), active) for c in template.costs) if c is not None]
-    stages = _stages(template.stages, values, parameters, library)
+    guards = [_bound(c, MappingProxyType({}), library) for c in template.guards]
     spec = RewardSpec(
         library=library.id,
-        stages=stages,
-        costs=both(*(costs or [_bound(replace(template.costs[0], weight=0.0), parameters, library)])),
+        stages=_stages(template.stages, values, parameters, library),
+        costs=both(*costs, *guards),
         scale=SCALE,
-        provenance=_provenance(descriptor, manner),
+        provenance=_provenance(descriptor, manner, origin or Origin(), library),
     )
     check_consistency(spec)
     return spec
@@ -85,6 +102,37 @@ def _from_stage(template: Template, stage: RecoveryStage) -> Template:
     if stage not in names:
         raise unknown_name("recovery stage of this mode", str(stage), map(str, names))
     return replace(template, stages=template.stages[names.index(stage) :])
+
+
+def _with_trees(template: Template, trees: Trees, active: frozenset[str], library: Library) -> Template:
+    """Returns the template with the trees given for its stages, each weighing what the stage's own weighed."""
+    names = [str(s.stage) for s in template.stages]
+    for stage, tree in trees.items():
+        if stage not in names:
+            raise unknown_name("recovery stage of a reward tree", str(stage), names)
+        for node in leaves(tree):
+            if library.term(node.term).kind != "value":
+                raise ConfigError(f"tree of stage {str(stage)!r}: term {node.term!r} is a penalty; use it as a cost")
+            if node.term not in active:
+                raise ConfigError(
+                    f"tree of stage {str(stage)!r} uses term {node.term!r}, which the mask leaves out; activate it"
+                )
+    stages = [
+        replace(s, value=replace(_summing(trees[s.stage]), weight=s.value.weight)) if s.stage in trees else s
+        for s in template.stages
+    ]
+    return replace(template, stages=tuple(stages))
+
+
+def _summing(node: RewardNode) -> RewardNode:
+    """Returns the tree with the weights of each `and` scaled to sum to 1."""
+    children = tuple(_summing(c) for c in node.children)
+    total = sum(c.weight for c in children)
+    if node.kind != "and":
+        return replace(node, children=children)
+    if total <= 0.0:
+        raise ConfigError(f"the weights of {', '.join(n.term for n in leaves(node))} sum to 0; make one larger")
+    return replace(node, children=tuple(replace(c, weight=c.weight / total) for c in children))
 
 
 def _stages(
@@ -147,7 +195,7 @@ def _masked(node: RewardNode, active: frozenset[str]) -> RewardNode | None:
     return replace(node, children=kept) if len(kept) > 1 else replace(kept[0], weight=node.weight)
 
 
-def _provenance(descriptor: RecoveryDescriptor, manner: Manner) -> dict[str, str]:
+def _provenance(descriptor: RecoveryDescriptor, manner: Manner, origin: Origin, library: Library) -> dict[str, str]:
     return {
         "report_id": descriptor.report_id,
         "model_id": descriptor.model_id,
@@ -155,6 +203,9 @@ def _provenance(descriptor: RecoveryDescriptor, manner: Manner) -> dict[str, str
         "mode": str(descriptor.mode),
         "stage": str(descriptor.stage),
         "target": descriptor.target,
+        "library": library.id,
+        "prompt_sha256": origin.prompt_sha256,
+        "frames_sha256": origin.frames_sha256,
     }
 
 

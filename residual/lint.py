@@ -13,10 +13,11 @@ import numpy as np
 
 from core.arrays import Bools, Floats, Ints
 from core.errors import ConfigError
-from core.rewards import LintCheck, LintReport, RewardNode, RewardSpec, StageReward
+from core.rewards import LintCheck, LintReport, RewardNode, RewardSpec
 from core.worlds import WorldState
 from residual.compile import check_consistency
 from residual.library import LIBRARY, Library
+from residual.outline import own_value, told
 from residual.probes import Probing, Run, pushed, record, shaking, wandering
 from residual.reward import SUCCESS_BONUS, CompiledReward
 from residual.stages import leaves
@@ -196,24 +197,17 @@ def _terms(spec: RewardSpec, library: Library, runs: Sequence[Run]) -> Iterator[
     for node in {repr(n): n for s in spec.stages for n in leaves(s.value)}.values():
         seen = np.concatenate([library.term(node.term).function(run.flat, **node.params) for run in runs])
         slack = float(np.min([seen.min(), 1.0 - seen.max()])) if np.isfinite(seen).all() else float("nan")
-        yield LintCheck(name=f"scale of {_told(node)} in [0, 1]", value=min(slack, 0.0), needed=-1e-9)
+        yield LintCheck(name=f"scale of {told(node)} in [0, 1]", value=min(slack, 0.0), needed=-1e-9)
     reward = CompiledReward(spec, library)
     done = reward.stages_done(expert.flat).reshape(expert.steps + 1, expert.n, -1)
     for z, stage in enumerate(spec.stages):
         entered = (done[:, :, :z] > 0.5).all(axis=2) & (done[:, :, z] <= 0.5)
-        for node in _drivers(_own(stage)):
+        for node in _drivers(own_value(stage)):
             value = _value(node, expert.flat, library).reshape(entered.shape)
             yield LintCheck(
-                name=f"sign of {_told(node)} in stage {stage.stage}", value=_change(value, entered, expert.ends()),
+                name=f"sign of {told(node)} in stage {stage.stage}", value=_change(value, entered, expert.ends()),
                 needed=-0.25, note="mean change while the stage is done",
             )  # fmt: skip
-
-
-def _own(stage: StageReward) -> RewardNode:
-    """Returns the tree of a stage without the exit that the compiler joins to it."""
-    value = stage.value
-    joined = value.kind == "or" and len(value.children) == 2 and value.children[1] == stage.done
-    return value.children[0] if joined else value
 
 
 def _drivers(node: RewardNode) -> Iterator[RewardNode]:
@@ -233,14 +227,6 @@ def _value(node: RewardNode, state: WorldState, library: Library) -> Floats:
     weights = np.array([c.weight for c in node.children])
     combined = {"and": weights @ values, "if": values.prod(axis=0), "or": values.max(axis=0)}
     return np.asarray(combined[node.kind])
-
-
-def _told(node: RewardNode) -> str:
-    """Returns a node in words: approach(target), or(held(target), gone(goal))."""
-    if node.kind != "term":
-        return f"{node.kind}({', '.join(_told(c) for c in node.children)})"
-    role = node.params.get("role")
-    return f"{node.term}({role})" if role else node.term
 
 
 def _change(value: Floats, entered: Bools, ends: Ints) -> float:

@@ -1,16 +1,22 @@
 """Descriptors and compiled rewards as JSON text, every defect named. Called by `compile`, `train` and cards."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from math import isfinite
+from typing import get_args
 
-from core.errors import ArtifactError, ConfigError, ContractError, unknown_name
+from core.errors import ArtifactError, ConfigError, ContractError
 from core.failures import FailureMode
 from core.recovery import RecoveryDescriptor, RecoveryStage
-from core.rewards import RewardMask, RewardNode, RewardSpec, StageReward
+from core.rewards import LintCheck, LintReport, Pay, RewardMask, RewardNode, RewardSpec, StageReward
+from core.subtasks import Manner
+from residual.library import LIBRARY
 from residual.masks import default_mask
+from residual.reading import Spot, read_json
 
-SPEC_FORMAT = "regrasp-reward@1"
+SPEC_FORMAT = "regrasp-reward@2"
+LARGEST = 1e3
+"""Largest weight and scale."""
+_KINDS = ("term", "and", "if", "or")
 
 
 def descriptor_to_json(descriptor: RecoveryDescriptor) -> str:
@@ -24,43 +30,37 @@ def descriptor_to_json(descriptor: RecoveryDescriptor) -> str:
     return json.dumps(data, indent=2, sort_keys=True)
 
 
-def descriptor_from_json(text: str) -> RecoveryDescriptor:
+def descriptor_from_json(text: str, manner: Manner = Manner.PLACE) -> RecoveryDescriptor:
     """Reads a descriptor that a person or a model wrote.
 
     Args:
         text: A JSON object with at least "mode" and "stage"; a missing "mask" means the mode's default.
+        manner: How the sub-task in which it failed is done; chooses the default mask.
 
     Raises:
         ConfigError: Not JSON, an unknown key, mode or stage, or a value of the wrong type.
     """
-    data = _object("descriptor", text)
-    allowed = RecoveryDescriptor.__dataclass_fields__
-    for key in data:
-        if key not in allowed:
-            raise unknown_name("descriptor key", key, allowed)
-    mode = FailureMode(_named("failure mode", data, "mode", [str(m) for m in FailureMode]))
-    stage = RecoveryStage(_named("recovery stage", data, "stage", [str(s) for s in RecoveryStage]))
-    try:
-        return RecoveryDescriptor(
-            report_id=_text(data, "report_id"),
-            mode=mode,
-            stage=stage,
-            target=_text(data, "target"),
-            obstacles=tuple(_names("obstacles", data.get("obstacles", []))),
-            mask=_mask(data["mask"]) if "mask" in data else default_mask(mode),
-            confidence=float(data.get("confidence", 1.0)),
-            model_id=_text(data, "model_id"),
-            rationale=_text(data, "rationale"),
-        )
-    except (ContractError, TypeError, ValueError) as error:
-        raise ConfigError(f"descriptor: {error}") from error
+    optional = [k for k in RecoveryDescriptor.__dataclass_fields__ if k not in ("mode", "stage")]
+    spots = read_json("descriptor", text).keys(("mode", "stage"), optional)
+    mode = FailureMode(spots["mode"].one_of(map(str, FailureMode)))
+    return RecoveryDescriptor(
+        report_id=_text(spots, "report_id"),
+        mode=mode,
+        stage=RecoveryStage(spots["stage"].one_of(map(str, RecoveryStage))),
+        target=_text(spots, "target"),
+        obstacles=tuple(s.text() for s in spots["obstacles"].items()) if "obstacles" in spots else (),
+        mask=_mask(spots["mask"]) if "mask" in spots else default_mask(mode, manner),
+        confidence=spots["confidence"].number(0.0, 1.0) if "confidence" in spots else 1.0,
+        model_id=_text(spots, "model_id"),
+        rationale=_text(spots, "rationale"),
+    )
 
 
 def spec_to_json(spec: RewardSpec) -> str:
-    """Returns a compiled reward as JSON text with its hash."""
+    """Returns a compiled reward as JSON text with its hash; provenance and lint stand beside what is hashed."""
     data = {
         "format": SPEC_FORMAT, "hash": spec.hash, "provenance": dict(spec.provenance),
-        "spec": json.loads(spec.canonical_json()),
+        "lint": None if spec.lint is None else _lint_data(spec.lint), "spec": json.loads(spec.canonical_json()),
     }  # fmt: skip
     return json.dumps(data, indent=2, sort_keys=True)
 
@@ -72,77 +72,120 @@ def spec_from_json(text: str) -> RewardSpec:
         text: What `spec_to_json` wrote.
 
     Raises:
-        ArtifactError: Not ours, damaged, or its hash does not match.
+        ArtifactError: Not ours, damaged, of another version, or edited: its hash does not match. Says where.
     """
     try:
-        data = json.loads(text)
-        if data["format"] != SPEC_FORMAT:
-            raise ArtifactError(f"reward spec has format {data['format']!r}; expected {SPEC_FORMAT!r}: recompile it")
-        spec = _spec(data["spec"], data["provenance"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(
-            f"reward spec is damaged or foreign ({error!r}); recompile it from its descriptor"
-        ) from error
-    if spec.hash != data["hash"]:
-        raise ArtifactError(f"reward spec says hash {data['hash']} but has {spec.hash}; it was edited: recompile it")
+        spot = read_json("reward spec", text)
+        _known_format(spot)
+        spots = spot.keys(("format", "hash", "provenance", "lint", "spec"))
+        spec = _spec(spots)
+        digest = spots["hash"].text()
+    except (ConfigError, ContractError) as error:
+        raise ArtifactError(f"{error}; or recompile it from its descriptor") from error
+    if spec.hash != digest:
+        raise ArtifactError(f"reward spec says hash {digest} but has {spec.hash}; it was edited: recompile it")
     return spec
 
 
-def _object(what: str, text: str) -> dict[str, Any]:
+def node_from(spot: Spot) -> RewardNode:
+    """Reads a reward tree; a leaf needs "kind" and "term", an inner node "kind" and "children".
+
+    Args:
+        spot: Where it stands in the JSON.
+
+    Raises:
+        ConfigError: An unknown kind, term or parameter with the nearest known one, a wrong number of children, a
+            weight or a parameter out of range; each with its place.
+    """
+    spots = spot.keys(("kind",), ("term", "weight", "params", "children"))
+    term = spots["term"].text() if "term" in spots else ""
+    params = {k: _parameter(s) for k, s in spots["params"].named().items()} if "params" in spots else {}
     try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"{what} is not JSON ({error}); write one JSON object") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{what} is a JSON {type(data).__name__}; write one JSON object")
-    return data
+        if term:
+            LIBRARY.term(term).bind(params)
+        return RewardNode(
+            kind=spots["kind"].one_of(_KINDS),  # type: ignore[arg-type]  # one of the four
+            term=term,
+            weight=spots["weight"].number(0.0, LARGEST) if "weight" in spots else 1.0,
+            params=params,
+            children=tuple(node_from(s) for s in spots["children"].items()) if "children" in spots else (),
+        )
+    except ContractError as error:
+        raise ConfigError(f"{spot.path}: {error}") from error
+    except ConfigError as error:
+        raise error if str(error).startswith(spot.path) else ConfigError(f"{spot.path}: {error}") from error
 
 
-def _named(kind: str, data: Mapping[str, Any], key: str, allowed: list[str]) -> str:
-    value = str(data.get(key, ""))
-    if value not in allowed:
-        raise unknown_name(kind, value, allowed)
-    return value
+def _known_format(spot: Spot) -> None:
+    found = spot.named().get("format")
+    if found is None or found.value != SPEC_FORMAT:
+        raise ConfigError(f"{spot.path}.format is {found and found.value!r}; this version reads {SPEC_FORMAT!r}")
 
 
-def _text(data: Mapping[str, Any], key: str) -> str:
-    value = data.get(key, "")
-    if not isinstance(value, str):
-        raise ConfigError(f"descriptor key {key!r} is {value!r}; write a text")
-    return value
-
-
-def _names(what: str, value: Any) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        raise ConfigError(f"{what} is {value!r}; write a list of names")
-    return value
-
-
-def _mask(value: Any) -> RewardMask:
-    if not isinstance(value, dict) or set(value) != {"library", "active"} or not isinstance(value["library"], str):
-        raise ConfigError(f'mask is {value!r}; write {{"library": "regrasp@2", "active": [names of terms]}}')
-    return RewardMask(library=value["library"], active=frozenset(_names("mask active", value["active"])))
-
-
-def _spec(data: Mapping[str, Any], provenance: Mapping[str, str]) -> RewardSpec:
-    stages = tuple(
-        StageReward(stage=s["stage"], value=_node(s["value"]), gate=_node(s["gate"]), done=_node(s["done"]))
-        for s in data["stages"]
-    )
+def _spec(spots: dict[str, Spot]) -> RewardSpec:
+    inner = spots["spec"].keys(("library", "stages", "costs", "scale"))
+    LIBRARY.require(inner["library"].text())
     return RewardSpec(
-        library=data["library"],
-        stages=stages,
-        costs=_node(data["costs"]),
-        scale=float(data["scale"]),
-        provenance=provenance,
+        library=inner["library"].text(),
+        stages=tuple(_stage(s) for s in inner["stages"].items()),
+        costs=node_from(inner["costs"]),
+        scale=inner["scale"].number(0.0, LARGEST),
+        provenance={k: s.text() for k, s in spots["provenance"].named().items()},
+        lint=None if spots["lint"].value is None else _lint(spots["lint"]),
     )
 
 
-def _node(data: Mapping[str, Any]) -> RewardNode:
-    return RewardNode(
-        kind=data["kind"],
-        term=data["term"],
-        weight=float(data["weight"]),
-        params=data["params"],
-        children=tuple(_node(c) for c in data["children"]),
+def _stage(spot: Spot) -> StageReward:
+    spots = spot.keys(("stage", "pays", "value", "gate", "done"))
+    return StageReward(
+        stage=spots["stage"].one_of(map(str, RecoveryStage)),
+        pays=spots["pays"].one_of(get_args(Pay)),  # type: ignore[arg-type]  # one of its values
+        value=node_from(spots["value"]),
+        gate=node_from(spots["gate"]),
+        done=node_from(spots["done"]),
     )
+
+
+def _lint_data(lint: LintReport) -> dict[str, object]:
+    checks = [
+        {"name": c.name, "value": _finite(c.value), "needed": _finite(c.needed), "ok": c.ok, "note": c.note}
+        for c in lint.checks
+    ]
+    return {"ok": lint.ok, "successes": lint.successes, "rollouts": lint.rollouts, "checks": checks}
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def _lint(spot: Spot) -> LintReport:
+    spots = spot.keys(("ok", "successes", "rollouts", "checks"))
+    checks = tuple(_check(s) for s in spots["checks"].items())
+    report = LintReport(checks=checks, successes=spots["successes"].count(), rollouts=spots["rollouts"].count())
+    if spots["ok"].value is not report.ok:
+        raise spots["ok"].wrong(f"{str(report.ok).lower()}, as the checks say")
+    return report
+
+
+def _check(spot: Spot) -> LintCheck:
+    spots = spot.keys(("name", "value", "needed", "ok", "note"))
+    value, needed = (float("-inf") if spots[k].value is None else spots[k].number(-1e12, 1e12) for k in _FIGURES)
+    return LintCheck(name=spots["name"].text(), value=value, needed=needed, note=spots["note"].text())
+
+
+_FIGURES = ("value", "needed")
+
+
+def _text(spots: dict[str, Spot], key: str) -> str:
+    return spots[key].text() if key in spots else ""
+
+
+def _parameter(spot: Spot) -> float | str:
+    if isinstance(spot.value, str):
+        return spot.value
+    return spot.number(-1e9, 1e9)
+
+
+def _mask(spot: Spot) -> RewardMask:
+    spots = spot.keys(("library", "active"))
+    return RewardMask(library=spots["library"].text(), active=frozenset(s.text() for s in spots["active"].items()))

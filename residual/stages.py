@@ -29,6 +29,9 @@ class Template:
 
     stages: tuple[StageTemplate, ...]
     costs: tuple[RewardNode, ...]
+    """The mask switches them on and off."""
+    guards: tuple[RewardNode, ...] = ()
+    """Costs that stay whatever the mask says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

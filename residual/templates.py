@@ -149,9 +149,10 @@ _COSTS = (
     leaf("effort", 0.02),
     leaf("jerkiness", 0.03),
     leaf("off_table", 2.0, role="target"),
-    leaf("disturbed", 10.0, role="goal", scale_m=0.025),
 )
-"""Of every mode. A goal stays where it is: each mm costs 0.4, or it would pay to push it to the target."""
+"""Of every mode."""
+_GUARDS = (leaf("disturbed", 10.0, role="goal", scale_m=0.025),)
+"""Of every mode, whatever the mask: a mm that the goal is moved costs 0.4, or it would pay to push it away."""
 _KEEP_OTHERS = leaf("disturbed", 0.05, role="distractor")
 _COSTS_OF: Mapping[FailureMode, tuple[RewardNode, ...]] = MappingProxyType(
     {
@@ -194,4 +195,4 @@ def find_template(manner: Manner, mode: FailureMode, fit: Fit | None = None) -> 
         raise unknown_name(f"failure mode with a reward template for {str(manner)!r}", str(mode), map(str, MODES))
     stages = _STAGES[manner](Fit() if fit is None else fit)
     stages = (*_BEFORE.get(mode, ()), *(_changed(s, mode) for s in stages))
-    return Template(stages=stages, costs=(*_COSTS, *_COSTS_OF[mode]))
+    return Template(stages=stages, costs=(*_COSTS, *_COSTS_OF[mode]), guards=_GUARDS)

@@ -1,65 +1,80 @@
 """From a descriptor to a compiled reward, and every refusal on the way."""
 
-import json
 from dataclasses import replace
 
 import pytest
 
-from core.errors import ArtifactError, ConfigError
+from core.errors import ConfigError
 from core.failures import FailureMode
 from core.recovery import RecoveryDescriptor, RecoveryStage
 from core.rewards import RewardMask, RewardNode
-from core.subtasks import Manner
-from residual.compile import compile_reward
+from core.subtasks import STAGES_OF, Manner
+from regrasp.task_registry import find_task
+from residual.compile import Origin, compile_reward
+from residual.fitting import fit_of
 from residual.library import LIBRARY
-from residual.masks import MASKS as MASKS_OF
-from residual.masks import default_mask
-from residual.spec_io import descriptor_from_json, descriptor_to_json, spec_from_json, spec_to_json
-from residual.stages import leaves
+from residual.masks import MASKS, default_mask
+from residual.outline import outlines, own_value
+from residual.stages import Fit, both, either, leaf, leaves, only_if
 from residual.templates import MODES, find_template
 
-MASKS = MASKS_OF[Manner.PLACE]
+PAIRS = [(manner, mode) for manner in Manner for mode in MODES]
 
 
 def descriptor(
-    mode: FailureMode = FailureMode.DROP, stage: RecoveryStage | None = None, drop: set[str] | None = None
+    mode: FailureMode = FailureMode.DROP,
+    stage: RecoveryStage | None = None,
+    drop: frozenset[str] = frozenset(),
+    manner: Manner = Manner.PLACE,
 ) -> RecoveryDescriptor:
-    mask, first = default_mask(mode), find_template(Manner.PLACE, mode).stages[0].stage
+    mask, first = default_mask(mode, manner), find_template(manner, mode).stages[0].stage
     return RecoveryDescriptor(
-        report_id="probe-17", mode=mode, stage=stage or first, target="apple",
-        obstacles=("block",), mask=replace(mask, active=mask.active - (drop or set())), confidence=0.9,
-        model_id="probe@1",
+        report_id="probe-17", mode=mode, stage=stage or first, target="apple", obstacles=("block",),
+        mask=replace(mask, active=mask.active - drop), confidence=0.9, model_id="probe@1",
     )  # fmt: skip
 
 
-def value_terms(mode: FailureMode, **kwargs: set[str]) -> set[str]:
-    spec = compile_reward(descriptor(mode, **kwargs))
-    return {n.term for s in spec.stages for n in leaves(s.value.children[0])}
+def value_terms(mode: FailureMode) -> set[str]:
+    spec = compile_reward(descriptor(mode))
+    return {n.term for s in spec.stages for n in leaves(own_value(s))}
 
 
-def test_every_mode_with_a_mask_compiles_from_its_first_stage() -> None:
-    assert set(MASKS) == set(MODES)
-    for mode in MASKS:
-        spec = compile_reward(descriptor(mode))
-        assert sum(s.value.weight for s in spec.stages) == pytest.approx(1.0)
-        assert spec.library == LIBRARY.id
+@pytest.mark.parametrize(("manner", "mode"), PAIRS)
+def test_every_mode_compiles_in_every_manner(manner: Manner, mode: FailureMode) -> None:
+    spec = compile_reward(descriptor(mode, manner=manner), manner=manner)
+    assert sum(s.value.weight for s in spec.stages) == pytest.approx(1.0)
+    assert spec.library == LIBRARY.id
+    assert MASKS[manner][mode] == default_mask(mode, manner).active
+    before = {FailureMode.WRONG_OBJECT: 1, FailureMode.COLLISION: 1}.get(mode, 0)
+    own = [RecoveryStage(s.stage) for s in spec.stages][before:]
+    assert [s for s in own if s is not RecoveryStage.RESUME] == [s for s in STAGES_OF[manner] if s in own]
+
+
+def test_every_manner_has_a_reward_of_its_own() -> None:
+    specs = {m: compile_reward(descriptor(FailureMode.SLIP, manner=m), manner=m) for m in Manner}
+    assert len({s.hash for s in specs.values()}) == len(Manner)
+    assert {s.provenance["manner"] for s in specs.values()} == {str(m) for m in Manner}
 
 
 def test_modes_use_different_terms() -> None:
     assert "clearance" in value_terms(FailureMode.COLLISION)
     assert "clearance" not in value_terms(FailureMode.DROP)
-    costs = {m: {n.term for n in leaves(compile_reward(descriptor(m)).costs)} for m in MASKS}
+    assert "standing" in value_terms(FailureMode.TOPPLED)
+    costs = {m: {n.term for n in leaves(compile_reward(descriptor(m)).costs)} for m in MODES}
     assert "collision_force" in costs[FailureMode.COLLISION]
     assert "collision_force" not in costs[FailureMode.MISSED_GRASP]
     assert "intrusion" in costs[FailureMode.WRONG_OBJECT]
-    assert len({compile_reward(descriptor(m)).hash for m in costs}) == 7
+    assert "slipped" in costs[FailureMode.SLIP]
 
 
 def test_the_same_descriptor_gives_the_same_hash_whoever_made_it() -> None:
     first = compile_reward(descriptor())
-    second = compile_reward(replace(descriptor(), report_id="vlm-3", model_id="other@2", confidence=0.4))
+    other = replace(descriptor(), report_id="vlm-3", model_id="other@2", confidence=0.4)
+    second = compile_reward(other, origin=Origin(prompt_sha256="12ab", frames_sha256="34cd"))
     assert first.hash == second.hash
-    assert first.provenance != second.provenance
+    asked = {k: second.provenance[k] for k in ("model_id", "prompt_sha256", "frames_sha256", "library")}
+    assert asked == {"model_id": "other@2", "prompt_sha256": "12ab", "frames_sha256": "34cd", "library": LIBRARY.id}
+    assert first.provenance["prompt_sha256"] == ""
 
 
 def test_another_parameter_gives_another_hash() -> None:
@@ -69,9 +84,35 @@ def test_another_parameter_gives_another_hash() -> None:
     assert heights == {0.12}
 
 
+def test_a_reward_fits_the_things_of_its_task() -> None:
+    info = find_task("peg_in_hole").info
+    fit = fit_of(info, info.subtasks[0])
+    spec = compile_reward(descriptor(manner=Manner.INSERT), manner=Manner.INSERT, fit=fit)
+    inserted = next(n for s in spec.stages for n in leaves(s.value) if n.term == "insertion")
+    assert inserted.params["rim_m"] == pytest.approx(0.021)
+    assert inserted.params["tip_m"] == pytest.approx(0.045)
+    assert inserted.params["depth_m"] == pytest.approx(0.025)
+    assert fit.grip_up_m == pytest.approx(0.021)
+
+
+@pytest.mark.parametrize(("k", "slid_m"), [(0, 0.233), (2, 0.148)])
+def test_what_slides_is_done_where_its_sub_task_says(k: int, slid_m: float) -> None:
+    info = find_task("tidy_drawer").info
+    fit = fit_of(info, info.subtasks[k].filled("ball", "lime"))
+    assert fit.slide_rad == pytest.approx(3.14)
+    assert fit.slid_m == pytest.approx(slid_m, abs=1e-3)
+
+
+def test_a_sub_task_without_a_box_keeps_the_usual_distances_and_a_strange_target_is_refused() -> None:
+    info = find_task("wipe_board").info
+    assert fit_of(info, info.subtasks[0]).goal_radius_m == Fit().goal_radius_m
+    with pytest.raises(ConfigError, match=r"has no object '\{target\}'"):
+        fit_of(find_task("fruit_on_plate").info, find_task("fruit_on_plate").info.subtasks[0])
+
+
 def test_a_term_that_the_mask_leaves_out_is_gone_and_the_others_take_its_weight() -> None:
-    spec = compile_reward(descriptor(drop={"grasp_open"}))
-    approach = spec.stages[0].value.children[0]
+    spec = compile_reward(descriptor(drop=frozenset({"grasp_open"})))
+    approach = own_value(spec.stages[0])
     assert {n.term for n in leaves(approach)} == {"approach"}
     assert sum(n.weight for n in approach.children) == pytest.approx(1.0)
 
@@ -81,15 +122,42 @@ def test_a_later_stage_drops_the_stages_before_it() -> None:
     assert [s.stage for s in spec.stages] == ["transport", "place", "release", "resume"]
 
 
-def test_a_mask_without_costs_compiles_to_costs_of_weight_zero() -> None:
-    mask = default_mask(FailureMode.DROP)
-    free = {n for n in mask.active if LIBRARY.term(n).kind == "penalty"}
-    spec = compile_reward(descriptor(drop=free))
-    assert [n.weight for n in spec.costs.children] == [0.0]
+def test_no_mask_switches_off_what_keeps_the_goal_in_its_place() -> None:
+    free = {n for n in default_mask(FailureMode.DROP).active if LIBRARY.term(n).kind == "penalty"}
+    spec = compile_reward(
+        descriptor(drop=frozenset(free | {"disturbed"})), parameters={"disturbed": {"role": "distractor"}}
+    )
+    assert [(n.term, n.params["role"]) for n in spec.costs.children] == [("disturbed", "goal")]
+
+
+def test_a_tree_takes_the_place_of_a_stages_own_with_weights_that_sum_to_one() -> None:
+    own = both(leaf("lift", 3.0), only_if(leaf("upright"), either(leaf("held"), leaf("lift")), weight=1.0))
+    mask = replace(default_mask(FailureMode.DROP), active=default_mask(FailureMode.DROP).active | {"upright", "held"})
+    spec = compile_reward(replace(descriptor(), mask=mask), trees={RecoveryStage.LIFT: own})
+    lift = next(p for p in outlines(spec) if p.stage == "lift")
+    assert [c.weight for c in lift.value.children] == [0.75, 0.25]
+    assert lift.value.children[0].params == LIBRARY.term("lift").bind({})
+    assert lift.weight == pytest.approx(next(p.weight for p in outlines(compile_reward(descriptor()))
+                                             if p.stage == "lift"))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stage", "tree", "message"),
+    [
+        ("lift", leaf("still"), "uses term 'still', which the mask leaves out"),
+        ("lift", leaf("effort"), "'effort' is a penalty"),
+        ("lift", leaf("lifft"), "did you mean 'lift'"),
+        ("lift", both(leaf("lift", 0.0)), "sum to 0"),
+        ("wipe", leaf("lift"), "unknown recovery stage of a reward tree 'wipe'"),
+    ],
+)
+def test_a_tree_that_cannot_drive_its_stage_is_refused(stage: str, tree: RewardNode, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        compile_reward(descriptor(), trees={RecoveryStage(stage): tree})
 
 
 def test_an_unknown_term_names_the_nearest() -> None:
-    bad = replace(descriptor(), mask=RewardMask(library="regrasp@2", active=frozenset({"aproach"})))
+    bad = replace(descriptor(), mask=RewardMask(library=LIBRARY.id, active=frozenset({"aproach"})))
     with pytest.raises(ConfigError, match=r"unknown reward term 'aproach'; did you mean 'approach'"):
         compile_reward(bad)
 
@@ -102,11 +170,11 @@ def test_another_library_is_refused() -> None:
 
 def test_a_stage_that_nothing_drives_is_unreachable() -> None:
     with pytest.raises(ConfigError, match=r"stage 'lift' is unreachable.*activate at least one of lift"):
-        compile_reward(descriptor(drop={"lift"}))
+        compile_reward(descriptor(drop=frozenset({"lift"})))
 
 
 def test_a_mode_without_template_and_a_foreign_stage_are_refused() -> None:
-    with pytest.raises(ConfigError, match="unknown failure mode with a reward template for 'place' 'stalled'"):
+    with pytest.raises(ConfigError, match="failure mode with a reward template for 'place' 'stalled'"):
         compile_reward(replace(descriptor(), mode=FailureMode.STALLED))
     with pytest.raises(ConfigError, match="unknown recovery stage of this mode 'wipe'"):
         compile_reward(descriptor(stage=RecoveryStage.WIPE))
@@ -137,52 +205,3 @@ def test_unbounded_and_contradictory_parameters_are_refused(
 def test_a_target_that_is_also_an_obstacle_is_refused() -> None:
     with pytest.raises(ConfigError, match="both the target and an obstacle"):
         compile_reward(replace(descriptor(), obstacles=("apple",)))
-
-
-def test_descriptor_and_spec_survive_the_way_through_json() -> None:
-    asked = descriptor(FailureMode.COLLISION)
-    assert descriptor_from_json(descriptor_to_json(asked)) == asked
-    spec = compile_reward(asked)
-    read = spec_from_json(spec_to_json(spec))
-    assert read.hash == spec.hash
-    assert dict(read.provenance) == dict(spec.provenance)
-
-
-def test_a_descriptor_without_mask_gets_the_default_of_its_mode() -> None:
-    read = descriptor_from_json('{"mode": "drop", "stage": "approach", "target": "lemon"}')
-    assert read.mask == default_mask(FailureMode.DROP)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", "not JSON"),
-        ("[]", "JSON list"),
-        ('{"mode": "dropp", "stage": "approach"}', "did you mean 'drop'"),
-        ('{"mode": "drop", "stage": "aproach"}', "did you mean 'approach'"),
-        ('{"mode": "drop", "stage": "approach", "modes": 1}', "unknown descriptor key 'modes'"),
-        ('{"mode": "drop", "stage": "approach", "target": 1}', "write a text"),
-        ('{"mode": "drop", "stage": "approach", "obstacles": "block"}', "list of names"),
-        ('{"mode": "drop", "stage": "approach", "mask": ["lift"]}', "mask is"),
-        ('{"mode": "drop", "stage": "approach", "confidence": 7}', r"allowed \[0.0, 1.0\]"),
-        ('{"mode": "drop", "stage": "approach", "confidence": null}', "descriptor:"),
-    ],
-)
-def test_a_wrong_descriptor_is_refused_in_plain_words(text: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        descriptor_from_json(text)
-
-
-def test_an_edited_or_foreign_spec_is_refused() -> None:
-    data = json.loads(spec_to_json(compile_reward(descriptor())))
-    data["spec"]["scale"] = 99.0
-    with pytest.raises(ArtifactError, match="it was edited"):
-        spec_from_json(json.dumps(data))
-    for text in ("{", '{"format": "other@1"}', '{"format": "regrasp-reward@1"}', "[]"):
-        with pytest.raises(ArtifactError):
-            spec_from_json(text)
-
-
-def test_a_penalty_cannot_be_a_node_of_a_stage() -> None:
-    node = RewardNode(kind="term", term="effort")
-    assert LIBRARY.term(node.term).kind == "penalty"
