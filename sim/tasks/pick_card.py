@@ -106,7 +106,7 @@ INFO = TaskInfo(
         FailureMode.WRONG_OBJECT,
         FailureMode.COLLISION,
     ),
-    episode_steps=240,
+    episode_steps=280,
 )
 
 ROWS_M, COLUMNS_M = np.array([0.45, 0.56]), np.array([-0.285, -0.17, -0.055])

@@ -21,6 +21,8 @@ WAYS = ((0.0, 0.0), (0.0, 0.016), (0.0, -0.016), (np.pi / 2, 0.0), (np.pi / 2, 0
 """Ways to grasp a card, the best first: how the hand is turned against it [rad], how far from its middle [m]."""
 WORSE_M = 0.004
 """A way is taken only when it leaves the hand this much more room than the ones before it."""
+SLOPE_M = 0.1
+"""A grasp along a slope is as bad as so much less room, times the sine of the slope."""
 TRAY_SPOTS = np.stack(np.meshgrid(*[np.linspace(-0.069, 0.069, 7)] * 2), axis=-1).reshape(-1, 2)
 """Places on the tray, from its middle [m]."""
 TABLE_SPOTS = np.stack(np.meshgrid(np.linspace(0.32, 0.60, 9), np.linspace(-0.30, 0.28, 14)), axis=-1).reshape(-1, 2)
@@ -111,16 +113,24 @@ def _cheapest(layout: Layout, spots: Floats, cost: Floats) -> Floats:
 def grasp_way(layout: Layout) -> tuple[Floats, Floats]:
     """Returns the way to grasp that leaves the hand most room: its heading (N,) [rad], where, from the card (N, 3) [m].
 
-    Across the short side when that fits.
+    Across the short side when that fits and is level, as it is not where a card leans against something.
     """
-    ways = [_way(layout, *way) for way in WAYS[:1]]
-    lack = [_lack(layout, *ways[0])]
-    if (lack[0] > WORSE_M).any():
-        ways += [_way(layout, *way) for way in WAYS[1:]]
-        lack += [_lack(layout, *way) for way in ways[1:]]
-    cost = np.array(lack) + WORSE_M * np.arange(len(ways))[:, None]
-    best, rows = np.argmin(cost, axis=0), np.arange(len(layout.pos))
-    return np.array([w[0] for w in ways])[best, rows], np.array([w[1] for w in ways])[best, rows]
+    yaw, shift, lack = _rated(layout, WAYS[:1])
+    if (lack > WORSE_M).any():
+        yaw, shift, lack = _rated(layout, WAYS)
+    best, rows = np.argmin(lack, axis=0), np.arange(len(layout.pos))
+    return yaw[best, rows], shift[best, rows]
+
+
+def _rated(layout: Layout, ways: tuple[tuple[float, float], ...]) -> tuple[Floats, Floats, Floats]:
+    """Returns headings (G, N) [rad] and places (G, N, 3) [m] of ways to grasp, and how bad they are (G, N) [m]."""
+    slope = SLOPE_M * np.abs(layout.of(layout.turns)[:, 2])
+    grasps = [_way(layout, turn, shift) for turn, shift in ways]
+    lack = [
+        WORSE_M * k + slope[:, 0 if way[0] else 1] + _lack(layout, *grasp)
+        for k, (way, grasp) in enumerate(zip(ways, grasps, strict=True))
+    ]
+    return np.array([yaw for yaw, _ in grasps]), np.array([shift for _, shift in grasps]), np.array(lack)
 
 
 def _way(layout: Layout, turn: float, shift: float) -> tuple[Floats, Floats]:
