@@ -28,6 +28,10 @@ _MOST_PIECES = 6
 """An object is cut into no more pieces than this; the rest is noise."""
 _TABLE_SPREAD = 28.0
 """Most that a channel of the table differs from the table's median, by shading [0..255]."""
+_DARK = 64
+"""Brightest channel of what is too dark to be the table: the hand, the room behind [0..255]."""
+_LEAST_TABLE = 0.08
+"""An image in which less than this share is neither dark nor vividly coloured shows no table to go by."""
 _TABLE_STRIDE = 6
 """Every so many pixels, across and down, tell what the table looks like."""
 
@@ -61,11 +65,10 @@ class Picture:
     names: tuple[str, ...]
     """Every object that is looked for."""
 
-    def shows(self, names: Container[str], row: Ints, column: Ints) -> bool:
-        """Whether all pixels (M,) show the table or one of the objects `names`."""
-        labels = self.labels[row, column]
-        bare = self.table[row, column] > 0
-        return all(b or (k > 0 and self.names[k - 1] in names) for b, k in zip(bare, labels, strict=True))
+    def bare(self, names: Container[str], row: Ints, column: Ints) -> Bools:
+        """Returns which of the pixels (M,) show the table or one of the objects `names`, shape (M,)."""
+        floors = np.array([False, *(n in names for n in self.names)])
+        return np.asarray((self.table[row, column] > 0) | floors[self.labels[row, column]])
 
 
 class ColourTable:
@@ -141,8 +144,9 @@ def _classified(vivid: Floats) -> NDArray[np.uint8]:
 
 def _table(image: Image, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     few = (slice(None, None, _TABLE_STRIDE),) * 2
-    unclaimed = image[few][labels[few] == 0]
-    if not len(unclaimed):
+    sample = image[few].reshape(-1, 3)
+    unclaimed = sample[(labels[few].ravel() == 0) & (sample.max(axis=1) > _DARK)]
+    if len(unclaimed) < _LEAST_TABLE * len(sample):
         return np.zeros(labels.shape, np.uint8)
     usual = np.median(unclaimed, axis=0)
     low, high = np.maximum(usual - _TABLE_SPREAD, 0.0), np.minimum(usual + _TABLE_SPREAD, 255.0)

@@ -54,8 +54,8 @@ class _Stretches:
             size_m: Half extents, shape (3,) [m].
 
         Returns:
-            The gap of each ray (M,) [m], the axis it was measured along (M, 2), pointing at the box, and by how much the
-            gap grows with the heading (M,) [m/rad].
+            The gap of each ray (M,) [m], the axis it was measured along (M, 2), pointing at the box, and how fast the gap
+            grows with the heading (M,) [m/rad].
         """
         cosine, sine = np.cos(place[-1]), np.sin(place[-1])
         sides = np.array([[cosine, -sine], [sine, cosine]])

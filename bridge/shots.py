@@ -7,7 +7,7 @@ import numpy as np
 
 from bridge.blobs import Blob, Picture
 from bridge.silhouette import Rays
-from core.arrays import Floats
+from core.arrays import Bools, Floats
 from core.calibration import CameraModel
 from core.transforms import Pose
 
@@ -50,14 +50,19 @@ class Shot:
     t_ns: int
     picture: Picture
 
-    def shows_nothing_at(self, points: Floats, floors: Container[str]) -> bool:
-        """Whether all points (M, 3) [m] in base are in the image, and it shows bare table there, or one of `floors`."""
+    def bare_at(self, points: Floats, floors: Container[str]) -> Bools:
+        """Returns at which points in base the image shows bare table, or one of `floors`, shape (M,).
+
+        Args:
+            points: Shape (M, 3) [m]; what is not in the image is not bare.
+            floors: Names of objects that others lie on.
+        """
         uvz = self.camera.project(self.pose, points)
-        if (uvz[:, 2] < 0.02).any():
-            return False
-        column, row = np.round(uvz[:, :2]).astype(np.int64).T
-        inside = (column >= 0) & (row >= 0) & (column < self.camera.width_px) & (row < self.camera.height_px)
-        return bool(inside.all()) and self.picture.shows(floors, row, column)
+        column, row = np.round(np.clip(uvz[:, :2], -9e3, 9e3)).astype(np.int64).T
+        seen = (column >= 0) & (row >= 0) & (column < self.camera.width_px) & (row < self.camera.height_px)
+        seen &= uvz[:, 2] > 0.02
+        seen[seen] = self.picture.bare(floors, row[seen], column[seen])
+        return np.asarray(seen)
 
 
 def views_of(shot: Shot) -> Mapping[str, View]:

@@ -36,6 +36,10 @@ _GONE = 0.05
 _BELOW_M = -0.5
 """Height at which what has vanished is reported [m]."""
 _CROSS = np.array([[0.0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
+_GRID = np.stack(np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 5), [0.0]), axis=-1).reshape(-1, 3)
+"""Points all over the middle plane of a thing, in half extents."""
+_FEW, _EDGE_M = 4, 0.004
+"""So many points this far inside its edges suffice to see that a thing that does not show has vanished; [m]."""
 
 
 class ColourTracker:
@@ -131,10 +135,13 @@ class ColourTracker:
         known = self._known[thing.name]
         if known.state is State.GONE:
             return
-        held, spread = known.state is State.HELD, _spread(thing, known)
+        here = _places(thing, known)
         floors = self._explainer.floors if thing.vanishes else ()
+        least = _FEW if thing.vanishes else len(here)
         empty = [
-            s for s in shots if s.shows_nothing_at((s.tool.apply(known.pos) if held else known.pos) + spread, floors)
+            s
+            for s in shots
+            if s.bare_at(s.tool.apply(here) if known.state is State.HELD else here, floors).sum() >= least
         ]
         if not empty:
             return
@@ -163,13 +170,13 @@ def _in_order(things: tuple[ObjectInfo, ...]) -> list[ObjectInfo]:
     return sorted(things, key=lambda o: (o.graspable, o.vanishes, o.guide is not None, o.name not in parents))
 
 
-def _spread(thing: ObjectInfo, known: Known) -> Floats:
-    """Returns offsets to points in the middle of a thing, shape (5, 3) [m]."""
+def _places(thing: ObjectInfo, known: Known) -> Floats:
+    """Returns points in the middle of a thing, all over one that can vanish, in the frame of its place, (M, 3) [m]."""
     if not thing.vanishes:
-        return 0.5 * float(thing.size_m.min()) * _CROSS
+        return known.pos + 0.5 * float(thing.size_m.min()) * _CROSS
     cosine, sine = np.cos(known.yaw_rad), np.sin(known.yaw_rad)
     turn = np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
-    return np.asarray(0.7 * known.size_m * _CROSS @ turn)
+    return np.asarray(known.pos + np.maximum(known.size_m - _EDGE_M, 0.0) * _GRID @ turn)
 
 
 def _confidence(fit: Fit) -> float:
