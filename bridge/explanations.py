@@ -142,7 +142,7 @@ class Explainer:
         own = known.get(thing.name)
         if thing.guide is not None:
             if thing.guide.parent in known:
-                yield self._guided(thing, thing.guide, views, known[thing.guide.parent].pos)
+                yield self._guided(thing, thing.guide, views, (known[thing.guide.parent].pos, own))
             return
         if stopped and self._may_be_held(thing, views[0].tool, known):
             rides = self._held(thing, views, own)
@@ -198,17 +198,25 @@ class Explainer:
         fit = _fit(thing, [v.rays for v in views], own.size_m, belief, own.yaw_rad)
         return Explanation(state=State.LOOSE, size_m=own.size_m, fit=fit)
 
-    def _guided(self, thing: ObjectInfo, guide: Guide, views: Sequence[View], parent: Floats) -> Explanation:
-        """Puts a thing on the line that its guide leaves it."""
-        start = parent + guide.offset_m
-        shift = float((best(views).on_plane(float(start[2])) - start) @ guide.axis)
-        belief = Belief(
-            mean=start + np.clip(shift, *guide.range_m) * guide.axis,
-            sigma=np.where((np.abs(guide.axis) > 0.5) & (guide.range_m[1] > guide.range_m[0]), np.inf, _GUIDED_M),
-            yaw_sigma_rad=self._yaw_sigma(thing),
-        )
-        fit = _fit(thing, [v.rays for v in views], thing.size_m, belief, 0.0)
-        return Explanation(state=State.RESTING, size_m=thing.size_m, fit=fit)
+    def _guided(
+        self, thing: ObjectInfo, guide: Guide, views: Sequence[View], where: tuple[Floats, Known | None]
+    ) -> Explanation:
+        """Puts a thing on the line that its guide leaves it, where it was or anywhere else."""
+        start, rays = where[0] + guide.offset_m, [v.rays for v in views]
+        along = (np.abs(guide.axis) > 0.5) & (guide.range_m[1] > guide.range_m[0])
+
+        def on_line(pos: Floats, sigma_m: float) -> Belief:
+            shift = np.clip((pos - start) @ guide.axis, *guide.range_m)
+            sigma = np.where(along, sigma_m, _GUIDED_M)
+            return Belief(mean=start + shift * guide.axis, sigma=sigma, yaw_sigma_rad=_STRAIGHT_RAD)
+
+        if where[1] is not None and where[1].state is State.RESTING:
+            stays = on_line(where[1].pos, self._config.stay_sigma_m)
+            fit = _fit(thing, rays, thing.size_m, stays, 0.0, CHECK_PX)
+            if fit.explains:
+                return Explanation(state=State.RESTING, size_m=thing.size_m, fit=fit)
+        free = on_line(best(views).on_plane(float(start[2])), np.inf)
+        return Explanation(state=State.RESTING, size_m=thing.size_m, fit=_fit(thing, rays, thing.size_m, free, 0.0))
 
     def _resting(self, thing: ObjectInfo, views: Sequence[View], known: Mapping[str, Known]) -> Explanation:
         """Puts a thing anywhere on the table, or on what lies there when that is where it is seen."""
