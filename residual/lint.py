@@ -7,7 +7,6 @@ without. Called by `train`; the report is kept on the spec, and a spec that fail
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from core.worlds import WorldState
 from residual.compile import check_consistency
 from residual.library import LIBRARY, Library
 from residual.outline import own_value, told
-from residual.probes import Probing, Run, pushed, record, shaking, wandering
+from residual.probes import Probing, Recorded, Run, pushed, record, record_all, shaking
 from residual.reward import SUCCESS_BONUS, CompiledReward
 from residual.stages import leaves
 
@@ -30,12 +29,15 @@ CYCLES = (1, 4)
 """Lengths of going to and fro along a recovery [control steps]."""
 
 
-def lint_reward(spec: RewardSpec, probing: Probing, library: Library = LIBRARY) -> LintReport:
+def lint_reward(
+    spec: RewardSpec, probing: Probing, *, recorded: Recorded | None = None, library: Library = LIBRARY
+) -> LintReport:
     """Lints and probes a reward.
 
     Args:
         spec: Compiled, or made by hand.
         probing: World, expert and failure states to probe it from.
+        recorded: What `record_all` saw with the same probing; recorded here when None.
         library: Terms it was compiled against.
 
     Raises:
@@ -43,17 +45,16 @@ def lint_reward(spec: RewardSpec, probing: Probing, library: Library = LIBRARY) 
             evaluated.
     """
     reward = CompiledReward(spec, library)
-    expert = record(probing, lambda _, state: probing.expert.act(state))
-    ends = expert.ends()
-    if not (ends <= expert.steps).any() or not (ends > 0).any():
-        raise ConfigError(
-            f"the expert recovers from none of {expert.n} failure states within {probing.steps} steps; "
-            f"the lint needs recoveries: probe from other states or allow more steps"
-        )
-    trial = _Trial(reward, expert)
-    wild = _wild(probing, trial)
-    checks = [*_static(spec, library), *_terms(spec, library, [expert, *wild]), *_course(trial), *_rivals(trial, wild)]
-    lost = sum(_lost(run) for run in wild[2:])
+    seen = record_all(probing) if recorded is None else recorded
+    trial = _Trial(reward, seen.expert)
+    shaken = _shaken(probing, trial)
+    checks = [
+        *_static(spec, library),
+        *_terms(spec, library, [seen.expert, *shaken, *seen.random]),
+        *_course(trial),
+        *_rivals(trial, shaken, seen.random),
+    ]
+    lost = sum(run.failed() for run in seen.random)
     return LintReport(checks=tuple(checks), successes=int(trial.on.sum()), rollouts=lost)
 
 
@@ -146,26 +147,15 @@ class _Trial:
         return self.reward.evaluate(before, after, action, memory, won).reshape(start.shape)
 
 
-def _wild(probing: Probing, trial: _Trial) -> list[Run]:
-    """Returns two shaken runs and the random ones."""
+def _shaken(probing: Probing, trial: _Trial) -> tuple[Run, Run]:
+    """Returns a hand that shakes where phi is highest before the success, and one that shakes half way there."""
     run, n = trial.run, trial.run.n
     before = np.arange(run.steps + 1)[:, None] < trial.ends
     peak = np.where(before, trial.phi, -1.0).argmax(axis=0)
     half = trial.phi[0] + 0.5 * (trial.phi[peak, np.arange(n)] - trial.phi[0])
     middle = (trial.phi >= half).argmax(axis=0)
-    runs = [record(probing, shaking(probing, at, gripper=g)) for at, g in ((peak, False), (middle, True))]
-    rng = np.random.default_rng([probing.seed, 0])
-    for batch in range(ceil(3 * probing.rollouts / max(1, int(trial.on.sum())))):
-        begins = rng.integers(0, np.minimum(trial.ends, run.steps) + 1) * (rng.random(n) < 0.5)
-        runs.append(record(probing, wandering(probing, begins, batch)))
-        if sum(_lost(r) for r in runs[2:]) >= probing.rollouts:
-            break
-    return runs
-
-
-def _lost(run: Run) -> int:
-    """Returns how many worlds of a run did not succeed."""
-    return int((run.ends() > run.steps).sum())
+    here, there = (shaking(probing, at, gripper=g) for at, g in ((peak, False), (middle, True)))
+    return record(probing, here), record(probing, there)
 
 
 def _static(spec: RewardSpec, library: Library) -> Iterator[LintCheck]:
@@ -278,17 +268,16 @@ def _weightless(costs: RewardNode) -> RewardNode:
     return replace(costs, children=tuple(replace(c, weight=0.0) for c in costs.children))
 
 
-def _rivals(trial: _Trial, wild: Sequence[Run]) -> Iterator[LintCheck]:
+def _rivals(trial: _Trial, shaken: Sequence[Run], random: Sequence[Run]) -> Iterator[LintCheck]:
     run = trial.run
     live = np.arange(run.steps + 1)[:, None] < trial.ends
     worths = {d: np.where(live, trial.prefix(d), -np.inf).max(axis=0) for d in DISCOUNTS}
     yield _beaten(trial, "its own truncations", worths)
     yield _beaten(trial, "standing still", {d: _hover(trial, run, d, first=True) for d in DISCOUNTS})
-    shaken = [_best(trial, wild[:2], d) for d in DISCOUNTS]
-    yield _beaten(trial, "shaking", dict(zip(DISCOUNTS, shaken, strict=True)))
+    yield _beaten(trial, "shaking", {d: _best(trial, shaken, d) for d in DISCOUNTS})
     yield _beaten(trial, "going to and fro", {d: _cycling(trial, d) for d in DISCOUNTS})
-    yield _beaten(trial, "random policies", {d: _best(trial, wild[2:], d) for d in DISCOUNTS})
-    hovers = {d: np.max([_hover(trial, r, d) for r in (run, *wild)], axis=0) for d in DISCOUNTS}
+    yield _beaten(trial, "random policies", {d: _best(trial, random, d) for d in DISCOUNTS})
+    hovers = {d: np.max([_hover(trial, r, d) for r in (run, *shaken, *random)], axis=0) for d in DISCOUNTS}
     yield _beaten(trial, "hovering in the best state that is no success", hovers)
     if (run.flat.of("goal")[: run.n, 2] > -0.1).any():
         yield from _pushing(trial)

@@ -7,6 +7,7 @@ to the target, for goals that cannot be pushed. Nothing here judges: `residual.l
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from math import ceil
 
 import numpy as np
 
@@ -21,6 +22,8 @@ PUSH_STEP_M = 0.01
 """How far the made-up hand moves the goal in one step [m]: 0.2 m/s."""
 HOLD_STEPS = 8
 """A random policy keeps an action for so many steps at most."""
+MOST_TRIES = 3
+"""Random policies may succeed by chance; so many times the wanted number of rollouts is tried at most."""
 _GRIPPER = EE_DELTA.names.index("gripper")
 
 
@@ -79,6 +82,19 @@ class Run:
         """Returns the step of the first success, T + 1 where there is none, shape (N,)."""
         return np.where(self.won.any(axis=0), self.won.argmax(axis=0), self.steps + 1)
 
+    def failed(self) -> int:
+        """Returns how many worlds did not succeed."""
+        return int((self.ends() > self.steps).sum())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What was seen whatever the reward: worth keeping when several rewards are probed from the same states."""
+
+    expert: Run
+    random: tuple[Run, ...]
+    """Random policies, half of them after the first steps of the expert."""
+
 
 Pilot = Callable[[int, WorldState], Floats]
 """Returns actions (N, A), in `EE_DELTA` units, from the step's number and the state."""
@@ -100,6 +116,29 @@ def record(probing: Probing, pilot: Pilot) -> Run:
     actions = np.clip(EE_DELTA.normalise(np.stack(taken)), -1.0, 1.0)
     flat = replace(joined(seen), roles=np.tile(seen[0].roles, (len(seen), 1)))
     return Run(flat=flat, actions=actions, won=won)
+
+
+def record_all(probing: Probing) -> Recorded:
+    """Returns the expert's recoveries and the random policies' runs.
+
+    Raises:
+        ConfigError: The expert recovers from none of the states, so that nothing can be compared.
+    """
+    expert = record(probing, lambda _, state: probing.expert.act(state))
+    ends = expert.ends()
+    recovered = int(((ends <= expert.steps) & (ends > 0)).sum())
+    if not recovered:
+        raise ConfigError(
+            f"the expert recovers from none of {expert.n} failure states within {probing.steps} steps; "
+            f"the lint needs recoveries: probe from other states or allow more steps"
+        )
+    rng, runs = np.random.default_rng([probing.seed, 0]), list[Run]()
+    for batch in range(ceil(MOST_TRIES * probing.rollouts / recovered)):
+        begins = rng.integers(0, np.minimum(ends, expert.steps) + 1) * (rng.random(expert.n) < 0.5)
+        runs.append(record(probing, wandering(probing, begins, batch)))
+        if sum(run.failed() for run in runs) >= probing.rollouts:
+            break
+    return Recorded(expert=expert, random=tuple(runs))
 
 
 def joined(states: Sequence[WorldState]) -> WorldState:

@@ -121,10 +121,8 @@ def test_what_is_no_spec_at_all_is_refused(text: str) -> None:
 
 
 def test_a_tree_of_a_model_needs_only_what_it_says() -> None:
-    data = {
-        "kind": "and",
-        "children": [{"kind": "term", "term": "lift", "weight": 2}, {"kind": "term", "term": "held"}],
-    }
+    held: dict[str, Any] = {"kind": "term", "term": "held"}
+    data = {"kind": "and", "children": [{"kind": "term", "term": "lift", "weight": 2}, held]}
     node = node_from(Spot("answer.tree", data))
     assert [c.weight for c in node.children] == [2.0, 1.0]
     held["term"] = "hold"
