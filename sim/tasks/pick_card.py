@@ -237,12 +237,12 @@ def _placed(facts: Facts) -> Bools:
 
 def _by_target() -> dict[tuple[Wording, str], tuple[str, ...]]:
     """Returns the instructions of each wording that name each card."""
-    training, held_out = training_instructions(), paraphrases()
+    named = {text: INFO.named(text) for text in training_instructions() + paraphrases()}
     wordings: dict[Wording, tuple[str, ...]] = {
-        "training": training, "paraphrases": held_out, "all": training + held_out
+        "training": training_instructions(), "paraphrases": paraphrases(), "all": tuple(named)
     }  # fmt: skip
     return {
-        (wording, card.name): tuple(text for text in texts if INFO.roles(text).target == card.name)
+        (wording, card.name): tuple(text for text in texts if named[text] == card.name)
         for wording, texts in wordings.items()
         for card in CARDS
     }

@@ -17,7 +17,7 @@ from sim.tasks.pick_card import CARD_M, CARDS, INFO, TRAY, PickCard, paraphrases
 from sim.tasks.pick_card_expert import CardExpert
 from sim.world import BatchWorld
 
-N = 24
+N = 16
 EXPERT = CardExpert()
 
 
@@ -143,7 +143,7 @@ def blind(state: WorldState, world: BatchWorld, hit: Bools) -> Floats:
 
 @pytest.mark.parametrize("mode", INFO.modes)
 def test_a_failure_strikes_defeats_the_blind_and_is_recovered_from(mode: FailureMode) -> None:
-    n = 10
+    n = 6
     world = BatchWorld(PickCard(), n)
     world.reset(np.arange(n), 40 + np.arange(n))
     for i in range(n):
@@ -161,7 +161,7 @@ def test_a_failure_strikes_defeats_the_blind_and_is_recovered_from(mode: Failure
         world.step(np.where((sees | ~hit)[:, None], EXPERT.act(state), blind(state, world, hit)))
     assert struck(world).all()
     assert not early.any()
-    assert success.sum() >= n - 1
+    assert success.all()
 
 
 def test_a_card_on_its_edge_is_knocked_over_and_fetched() -> None:
