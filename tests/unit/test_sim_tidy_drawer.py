@@ -107,10 +107,10 @@ class Dream:
 
 @pytest.fixture(scope="module")
 def nominal() -> tuple[BatchWorld, list[WorldState]]:
-    """32 episodes driven by the expert: the world at the end, and the state at every step."""
-    world, states = BatchWorld(TidyDrawer(), 32), []
-    world.reset(np.arange(32), 300 + np.arange(32))
-    for _ in range(125):
+    """24 episodes driven by the expert: the world at the end, and the state at every step."""
+    world, states = BatchWorld(TidyDrawer(), 24), []
+    world.reset(np.arange(24), 300 + np.arange(24))
+    for _ in range(112):
         states.append(world.state())
         world.step(EXPERT.act(states[-1]))
     return world, states
@@ -118,8 +118,8 @@ def nominal() -> tuple[BatchWorld, list[WorldState]]:
 
 @pytest.fixture(scope="module")
 def recovery() -> tuple[BatchWorld, Bools]:
-    """8 episodes of each mode: blind for a random 0.2 to 4.5 s, then the expert; whether it ever succeeded."""
-    n = 8 * len(INFO.modes)
+    """5 episodes of each mode: blind for a random 0.2 to 4.5 s, then the expert; whether it ever succeeded."""
+    n = 5 * len(INFO.modes)
     world, dream, since, success = armed(n), Dream(n), np.zeros(n, dtype=int), np.zeros(n, dtype=bool)
     delay = np.random.default_rng(1).integers(4, 91, n)
     for _ in range(300):
@@ -195,7 +195,7 @@ def test_the_hand_is_gentle(nominal: tuple[BatchWorld, list[WorldState]]) -> Non
 def test_the_handle_goes_with_the_drawer(nominal: tuple[BatchWorld, list[WorldState]]) -> None:
     for state in nominal[1][::10]:
         offset = state.object_pos_in_base[:, HANDLE] - state.object_pos_in_base[:, DRAWER]
-        assert offset == pytest.approx(np.tile(HANDLE_IN_DRAWER_M, (32, 1)))
+        assert offset == pytest.approx(np.tile(HANDLE_IN_DRAWER_M, (24, 1)))
     assert max(float(out(s).max()) for s in nominal[1]) < RANGE_M + 0.003
 
 
@@ -241,7 +241,7 @@ def test_a_hand_at_the_handle_has_not_retreated(nominal: tuple[BatchWorld, list[
     ids=["other in the open drawer", "both in the shut drawer", "on the roof"],
 )
 def test_the_expert_makes_good_what_lies_wrong(task: Set) -> None:
-    world, done = BatchWorld(task, 6), np.zeros(6, dtype=bool)
+    world, done = BatchWorld(task, 4), np.zeros(4, dtype=bool)
     for _ in range(170):
         done |= world.state().success
         world.step(EXPERT.act(world.state()))
@@ -256,7 +256,7 @@ def test_every_failure_strikes_and_the_expert_recovers(recovery: tuple[BatchWorl
 
 
 def test_who_does_not_look_believes_all_is_done_and_fails() -> None:
-    n = 4 * len(INFO.modes)
+    n = 3 * len(INFO.modes)
     world, dream, success = armed(n), Dream(n), np.zeros(n, dtype=bool)
     for _ in range(140):
         world.step(EXPERT.act(dream.state(world)))
