@@ -115,7 +115,7 @@ class GuardLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandRules:
-    """What counts as held and as placed, from the fingers and the tracked scene."""
+    """What counts as held and as let go of, from the fingers and the tracked scene."""
 
     closed_command: float = 0.5
     """The hand is told to close below this opening, [0, 1]."""
@@ -125,17 +125,15 @@ class HandRules:
     """A held object is tracked at most this far from the tool centre point [m]."""
     lifted_m: float = 0.07
     """A held object is lifted when the tool centre point is this high over the table [m]."""
-    goal_radius_m: float = 0.06
-    """A placed object is tracked at most this far from the goal, in the table plane [m]."""
     retreat_m: float = 0.06
-    """The hand has retreated when the tool is this far from the placed object [m]."""
+    """The hand has retreated when the tool is this far from what it let go of [m]."""
     fresh_s: float = 1.0
     """An estimate older than this proves nothing [s]."""
     confidence: float = 0.3
     """An estimate below this confidence proves nothing, [0, 1]."""
 
     def __post_init__(self) -> None:
-        _all_above_zero(self, ("grip_gap", "near_m", "goal_radius_m", "retreat_m", "fresh_s"))
+        _all_above_zero(self, ("grip_gap", "near_m", "retreat_m", "fresh_s"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

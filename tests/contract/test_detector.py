@@ -14,7 +14,7 @@ from core.robots import EE_DELTA
 from runtime.config import HandRules, WatchLimits
 from runtime.episode import run_episode
 from runtime.record.codec import dumps
-from runtime.rehearsal import ROLES, rehearsal
+from runtime.rehearsal import COURSE, rehearsal
 from runtime.watch.fault import ControllerFault
 from runtime.watch.features import FIXED, LAYOUT
 from runtime.watch.freshness import Freshness
@@ -44,8 +44,8 @@ def probe(threshold: float) -> ProbeWeights:
 MAKERS: dict[str, Callable[[WatchLimits], Detector]] = {
     "fault": ControllerFault,
     "freshness": lambda limits: Freshness(("front",), limits),
-    "grasp": lambda limits: GraspLost(ROLES, HandRules(), limits),
-    "probe": lambda limits: ProbeDetector(probe(0.0 if limits is TOUCHY else 0.9), ROLES),
+    "grasp": lambda limits: GraspLost(COURSE, HandRules(), limits),
+    "probe": lambda limits: ProbeDetector(probe(0.0 if limits is TOUCHY else 0.9), COURSE),
     "refused": lambda limits: RefusedChunk(EE_DELTA, -0.999 if limits is TOUCHY else 0.1),
     "reversal": lambda limits: Reversal(EE_DELTA, limits),
     "stall": lambda limits: Stall(EE_DELTA, limits),

@@ -15,12 +15,12 @@ from core.ports import Diagnoser, Evidence
 from core.probe import NOMINAL, ProbeLayer, ProbeWeights
 from core.recovery import RecoveryDescriptor, RecoveryStage
 from core.rewards import RewardMask
-from runtime.config import HandRules
+from core.subtasks import Manner
 from runtime.recover.diagnose import VlmDiagnoser
 from runtime.recover.fallback import FallbackDiagnoser
 from runtime.recover.probe_diagnoser import ProbeDiagnoser
 from runtime.recover.prompt import Allowed
-from runtime.rehearsal import ROLES, believe, rehearsal
+from runtime.rehearsal import COURSE, believe, rehearsal
 from runtime.watch.features import FIXED, LAYOUT
 from runtime.watch.reports import report_of
 
@@ -44,8 +44,8 @@ def _probe(bias: float) -> ProbeDiagnoser:
         name="p@1", layout=LAYOUT, policy="p", labels=(NOMINAL, "drop"), mean=np.zeros(size), scale=np.ones(size),
         layers=(layer,), temperature=1.0, threshold=0.5,
     )  # fmt: skip
-    masks = {FailureMode.DROP: RewardMask(library="lib@1", active=frozenset({"lift"}))}
-    return ProbeDiagnoser(weights, ROLES, masks, HandRules())
+    masks = {Manner.PLACE: {FailureMode.DROP: RewardMask(library="lib@1", active=frozenset({"lift"}))}}
+    return ProbeDiagnoser(weights, COURSE, masks)
 
 
 MAKERS: dict[str, Callable[[], Diagnoser]] = {

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from core.flow import ActionChunk, Arrived, Observation, Step
 from core.robots import EE_DELTA
-from core.scene import SceneRoles
 from runtime.config import RuntimeConfig
+from runtime.rehearsal import COURSE
 from runtime.watch.features import FIXED, LAYOUT
 from runtime.watch.standard import standard_watches
 
@@ -52,7 +52,7 @@ def test_every_field_that_flows_is_on_the_observations_page() -> None:
 
 
 def test_every_detector_is_on_the_observations_page() -> None:
-    watches = standard_watches(RuntimeConfig(), EE_DELTA, SceneRoles(target="apple"), (), None)
+    watches = standard_watches(RuntimeConfig(), EE_DELTA, COURSE, (), None)
     assert [w.name for w in watches if f"| `{w.name}` |" not in OBSERVATIONS] == []
 
 

@@ -16,19 +16,19 @@ from core.ports import Evidence
 from core.probe import NOMINAL, ProbeLayer, ProbeWeights
 from core.recovery import RecoveryStage
 from core.rewards import RewardMask
-from core.scene import SceneRoles
-from runtime.config import HandRules
+from core.subtasks import Course, Manner
 from runtime.episode import run_episode
 from runtime.record.codec import dumps, loads
 from runtime.recover.probe_diagnoser import ProbeDiagnoser
-from runtime.rehearsal import ROLES, believe, rehearsal
+from runtime.rehearsal import COURSE, ROLES, believe, rehearsal
 from runtime.watch.features import LAYOUT, WINDOW, probe_feature_names, probe_features
 from runtime.watch.probe import ProbeDetector
 from runtime.watch.reports import report_of
 
 POLICY = 3
 NAMES = probe_feature_names(POLICY)
-MASKS = {m: RewardMask(library="lib@1", active=frozenset({"lift"})) for m in (FailureMode.DROP, FailureMode.COLLISION)}
+MASK = RewardMask(library="lib@1", active=frozenset({"lift"}))
+MASKS = {Manner.PLACE: {FailureMode.DROP: MASK, FailureMode.COLLISION: replace(MASK, active=frozenset({"retreat"}))}}
 
 
 def weights(**changes: Any) -> ProbeWeights:
@@ -59,15 +59,15 @@ def evidence(steps: Sequence[Step]) -> Evidence:
     return Evidence(report=report, task="rehearsal", instruction="put the apple on the plate", steps=steps, images={})
 
 
-def named(steps: Sequence[Step], roles: SceneRoles = ROLES) -> dict[str, float]:
-    features = probe_features(steps, roles)
+def named(steps: Sequence[Step], course: Course = COURSE) -> dict[str, float]:
+    features = probe_features(steps, course)
     assert features is not None
     return dict(zip(NAMES, features.tolist(), strict=True))
 
 
 def test_features_have_one_value_per_name_and_are_finite_from_the_first_step_on(lived: list[Step]) -> None:
     for end in range(1, len(lived) + 1):
-        features = probe_features(lived[:end], ROLES)
+        features = probe_features(lived[:end], COURSE)
         assert features is not None
         assert features.shape == (len(NAMES),)
         assert np.isfinite(features).all()
@@ -92,13 +92,15 @@ def test_features_mean_what_their_names_say(lived: list[Step]) -> None:
 
 
 def test_an_object_that_is_not_there_is_marked_unseen_and_old(lived: list[Step]) -> None:
-    found = named(lived[:20], replace(ROLES, obstacle="wall"))
+    sub = replace(COURSE.subtasks[0], roles=replace(ROLES, obstacle="wall"))
+    walled = Course(names=(*COURSE.names, "wall"), subtasks=(sub,))
+    found = named(lived[:20], walled)
     assert (found["obstacle_seen"], found["obstacle_age_s"], found["obstacle_distance_m"]) == (0.0, 2.0, 0.0)
     assert found["target_seen"] == 1.0
 
 
 def test_only_the_last_window_counts(lived: list[Step]) -> None:
-    whole, tail = probe_features(lived[:40], ROLES), probe_features(lived[40 - WINDOW : 40], ROLES)
+    whole, tail = probe_features(lived[:40], COURSE), probe_features(lived[40 - WINDOW : 40], COURSE)
     assert whole is not None
     assert tail is not None
     assert whole.tolist() == tail.tolist()
@@ -106,8 +108,8 @@ def test_only_the_last_window_counts(lived: list[Step]) -> None:
 
 def test_without_a_chunk_there_is_nothing_to_judge_by(lived: list[Step]) -> None:
     bare = [replace(s, arrived=replace(s.arrived, chunk=None)) for s in lived[:20]]
-    assert probe_features(bare, ROLES) is None
-    detector = ProbeDetector(weights(threshold=0.0), ROLES)
+    assert probe_features(bare, COURSE) is None
+    detector = ProbeDetector(weights(threshold=0.0), COURSE)
     assert all(detector.update(s) is None for s in bare)
 
 
@@ -115,7 +117,7 @@ def test_features_take_less_than_half_a_millisecond(lived: list[Step]) -> None:
     best = np.inf
     for _ in range(50):
         begun = time.perf_counter()
-        probe_features(lived[:40], ROLES)
+        probe_features(lived[:40], COURSE)
         best = min(best, time.perf_counter() - begun)
     assert best < 0.0005
 
@@ -167,16 +169,16 @@ def test_a_damaged_probe_is_refused(changes: dict[str, Any], error: type[Excepti
 
 def test_a_probe_of_another_layout_is_refused() -> None:
     with pytest.raises(ArtifactError, match="probe-features@0"):
-        ProbeDetector(weights(layout="probe-features@0"), ROLES)
+        ProbeDetector(weights(layout="probe-features@0"), COURSE)
     with pytest.raises(ArtifactError, match="train the probe again"):
-        ProbeDiagnoser(weights(layout="x"), ROLES, MASKS, HandRules())
+        ProbeDiagnoser(weights(layout="x"), COURSE, MASKS)
 
 
 def test_a_policy_with_other_features_than_the_probe_was_trained_on_is_refused_aloud(lived: list[Step]) -> None:
     chunk = next(s.arrived.chunk for s in lived if s.arrived.chunk is not None)
     other = replace(lived[0], arrived=replace(lived[0].arrived, chunk=replace(chunk, features=np.zeros(7))))
     with pytest.raises(ContractError, match="reads 3 image features of scripted@0; the policy gives 7"):
-        ProbeDetector(weights(), ROLES).update(other)
+        ProbeDetector(weights(), COURSE).update(other)
 
 
 def blocked(steps: Sequence[Step]) -> list[Step]:
@@ -187,8 +189,8 @@ def blocked(steps: Sequence[Step]) -> list[Step]:
 
 
 def test_the_detector_speaks_when_failure_is_likely_and_names_the_likeliest_mode(lived: list[Step]) -> None:
-    detector, probe = ProbeDetector(weights(), ROLES), weights()
-    calm = ProbeDetector(replace(probe, threshold=1.0), ROLES)
+    detector, probe = ProbeDetector(weights(), COURSE), weights()
+    calm = ProbeDetector(replace(probe, threshold=1.0), COURSE)
     reports = [r for s in blocked(lived[:20]) if (r := detector.update(s)) is not None]
     assert not any(calm.update(s) for s in blocked(lived[:20]))
     assert reports[-1].mode is FailureMode.COLLISION
@@ -196,20 +198,20 @@ def test_the_detector_speaks_when_failure_is_likely_and_names_the_likeliest_mode
 
 
 def test_the_diagnoser_answers_mode_stage_objects_mask_and_confidence(lived: list[Step]) -> None:
-    diagnoser = ProbeDiagnoser(weights(), ROLES, MASKS, HandRules())
+    diagnoser = ProbeDiagnoser(weights(), COURSE, MASKS)
     diagnoser.submit(evidence(blocked(lived[:20])))
     answer = diagnoser.poll()
     assert answer is not None
     assert (answer.mode, answer.stage, answer.target) == (FailureMode.COLLISION, RecoveryStage.RETREAT, "apple")
     assert answer.obstacles == ("lemon",)
-    assert answer.mask == MASKS[FailureMode.COLLISION]
+    assert answer.mask == MASKS[Manner.PLACE][FailureMode.COLLISION]
     assert 0.99 < answer.confidence <= 1.0
     assert answer.report_id == "stall-19"
     assert diagnoser.poll() is None
 
 
 def test_the_diagnoser_says_resume_when_nothing_is_wrong_and_unknown_when_it_cannot_judge(lived: list[Step]) -> None:
-    diagnoser = ProbeDiagnoser(weights(), ROLES, MASKS, HandRules())
+    diagnoser = ProbeDiagnoser(weights(), COURSE, MASKS)
     answers = []
     for steps in (lived[:20], [replace(s, arrived=replace(s.arrived, chunk=None)) for s in lived[:20]], []):
         report = believe(evidence(lived[:5])).report_id
@@ -227,7 +229,7 @@ def test_the_diagnoser_says_resume_when_nothing_is_wrong_and_unknown_when_it_can
 
 def test_a_mode_without_a_mask_is_refused_at_once() -> None:
     with pytest.raises(ConfigError, match="collision"):
-        ProbeDiagnoser(weights(), ROLES, {FailureMode.DROP: MASKS[FailureMode.DROP]}, HandRules())
+        ProbeDiagnoser(weights(), COURSE, {Manner.PLACE: {FailureMode.DROP: MASK}})
 
 
 def test_the_tilt_of_a_turned_tool_is_the_turn(lived: list[Step]) -> None:

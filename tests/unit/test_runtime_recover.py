@@ -13,9 +13,11 @@ from core.flow import Arrived, Observation, OperatorCommand, OperatorInput, Phas
 from core.recovery import RecoveryDescriptor, RecoveryStage
 from core.rewards import RewardMask
 from core.robots import EE_DELTA
-from core.scene import SceneState, TrackedObject
+from core.scene import SceneState
+from core.subtasks import Course, Manner
+from courses import APPLE, PUSH, WIPE, tracked
 from runtime.config import HandRules, RecoverLimits
-from runtime.hand import gripping, held, placed, seen
+from runtime.hand import free, gripping, held, seen
 from runtime.phases import Input
 from runtime.recover.attempt import Attempt, AttemptStatus
 from runtime.recover.done import TaskDone
@@ -23,7 +25,7 @@ from runtime.recover.recovery import Recovery
 from runtime.recover.skills import Skill, SkillBank
 from runtime.recover.stages import stage_for
 from runtime.recover.verify import Handback
-from runtime.rehearsal import ROLES, TASK, fake_card
+from runtime.rehearsal import COURSE, TASK, fake_card
 from runtime.watch.reports import report_of
 
 TICK = 50_000_000
@@ -38,17 +40,9 @@ def obs(**changes: Any) -> Observation:
     return Observation(**given | changes)
 
 
-def scene(confidence: float = 0.9, age_s: float = 0.0, **where: tuple[float, float, float]) -> SceneState:
-    objects = {
-        n: TrackedObject(pos_in_base=np.array(p), t_ns=-round(age_s * 1e9), confidence=confidence)
-        for n, p in where.items()
-    }
-    return SceneState(t_ns=0, objects=objects, source="image")
-
-
 GRIPPING = obs(gripper_command=0.0, gripper_opening=0.4)
-LIFTED = scene(apple=(0.4, 0.0, 0.19), plate=(0.5, -0.1, 0.01))
-PLACED = scene(apple=(0.41, 0.0, 0.03), plate=(0.4, 0.0, 0.01))
+LIFTED = tracked(apple=(0.4, 0.0, 0.19), plate=(0.5, -0.1, 0.01))
+PLACED = tracked(apple=(0.41, 0.0, 0.03), plate=(0.4, 0.0, 0.01))
 
 
 def skill(mode: FailureMode = FailureMode.DROP, when: str = "held", **changes: Any) -> Skill:
@@ -60,25 +54,32 @@ def test_held_means_gripped_near_and_lifted() -> None:
     assert held(GRIPPING, LIFTED, "apple", RULES)
     assert not held(obs(), LIFTED, "apple", RULES)
     assert not held(obs(gripper_command=0.0, gripper_opening=0.02), LIFTED, "apple", RULES)
-    assert not held(GRIPPING, scene(apple=(0.5, 0.0, 0.2)), "apple", RULES)
+    assert not held(GRIPPING, tracked(apple=(0.5, 0.0, 0.2)), "apple", RULES)
     assert not held(replace(GRIPPING, tcp_pos_in_base=np.array([0.4, 0, 0.03])), LIFTED, "apple", RULES)
     assert not held(GRIPPING, LIFTED, "apple", RULES, table_height_m=0.15)
     assert not held(GRIPPING, None, "apple", RULES)
 
 
-def test_placed_means_on_the_goal_released_and_retreated() -> None:
-    assert placed(obs(), PLACED, ROLES, RULES)
-    assert not placed(GRIPPING, PLACED, ROLES, RULES)
-    assert not placed(obs(gripper_opening=0.2), PLACED, ROLES, RULES)
-    assert not placed(obs(tcp_pos_in_base=np.array([0.4, 0.0, 0.05])), PLACED, ROLES, RULES)
-    assert not placed(obs(), scene(apple=(0.5, 0.0, 0.03), plate=(0.4, 0.0, 0.01)), ROLES, RULES)
-    assert not placed(obs(), PLACED, replace(ROLES, goal=""), RULES)
+def test_free_means_released_and_retreated_from_a_target_that_is_seen() -> None:
+    assert free(obs(), PLACED, APPLE, RULES)
+    assert not free(GRIPPING, PLACED, APPLE, RULES)
+    assert not free(obs(gripper_opening=0.2), PLACED, APPLE, RULES)
+    assert not free(obs(tcp_pos_in_base=np.array([0.4, 0.0, 0.05])), PLACED, APPLE, RULES)
+    assert not free(obs(), tracked(plate=(0.4, 0.0, 0.01)), APPLE, RULES)
+    assert not free(obs(), None, APPLE, RULES)
+
+
+def test_a_tool_stays_in_the_hand_and_a_hand_that_pushed_may_stay_closed() -> None:
+    assert free(GRIPPING, None, WIPE, RULES)
+    closed, beside = obs(gripper_command=0.0, gripper_opening=0.0), tracked(card=(0.4, 0.0, 0.19))
+    assert free(closed, tracked(card=(0.5, 0.0, 0.01)), PUSH, RULES)
+    assert not free(closed, beside, PUSH, RULES)
 
 
 def test_old_unsure_and_unknown_estimates_prove_nothing() -> None:
     assert seen(PLACED, "apple", RULES) is not None
-    assert seen(scene(confidence=0.1, apple=(0, 0, 0)), "apple", RULES) is None
-    assert seen(scene(age_s=2.0, apple=(0, 0, 0)), "apple", RULES) is None
+    assert seen(tracked(confidence=0.1, apple=(0, 0, 0)), "apple", RULES) is None
+    assert seen(tracked(age_s=2.0, apple=(0, 0, 0)), "apple", RULES) is None
     assert seen(PLACED, "pear", RULES) is None
     assert seen(None, "apple", RULES) is None
 
@@ -89,16 +90,16 @@ def test_fingers_that_reach_their_command_grip_nothing() -> None:
 
 
 def test_a_hand_back_needs_its_condition_for_so_many_ticks_in_a_row() -> None:
-    handback = Handback("held", ROLES, RULES, ticks=3)
+    handback = Handback("held", COURSE, RULES, ticks=3)
     seen_so = [handback.update(GRIPPING, s) for s in (LIFTED, LIFTED, None, LIFTED, LIFTED, LIFTED)]
     assert seen_so == [False] * 5 + [True]
 
 
 def test_a_placed_target_satisfies_held_but_a_held_one_not_placed() -> None:
-    assert Handback("held", ROLES, RULES, ticks=1).update(obs(), PLACED)
-    assert not Handback("placed", ROLES, RULES, ticks=1).update(GRIPPING, LIFTED)
+    assert Handback("held", COURSE, RULES, ticks=1).update(obs(), PLACED)
+    assert not Handback("placed", COURSE, RULES, ticks=1).update(GRIPPING, LIFTED)
     with pytest.raises(ConfigError, match="did you mean 'held'"):
-        Handback("hold", ROLES, RULES, ticks=1)
+        Handback("hold", COURSE, RULES, ticks=1)
 
 
 def step(i: int, phase: Phase = Phase.RUNNING, *, now: Observation | None = None, **changes: Any) -> Step:
@@ -111,7 +112,7 @@ def step(i: int, phase: Phase = Phase.RUNNING, *, now: Observation | None = None
 
 
 def test_an_attempt_ends_by_its_condition_or_its_time() -> None:
-    attempt = Attempt(skill(), Handback("held", ROLES, RULES, ticks=1), started_ns=0, limit_s=0.5)
+    attempt = Attempt(skill(), Handback("held", COURSE, RULES, ticks=1), started_ns=0, limit_s=0.5)
     assert attempt.update(step(9)) is AttemptStatus.RUNNING
     assert attempt.update(step(10)) is AttemptStatus.FAILED
     assert attempt.update(step(10, now=GRIPPING, scene=LIFTED)) is AttemptStatus.SUCCEEDED
@@ -119,46 +120,57 @@ def test_an_attempt_ends_by_its_condition_or_its_time() -> None:
 
 def test_a_skill_helps_only_in_its_task_against_its_modes_from_its_stages() -> None:
     bank = SkillBank([skill(stages=(RecoveryStage.APPROACH,)), skill(FailureMode.COLLISION)])
-    assert bank.helps(TASK, FailureMode.DROP, RecoveryStage.APPROACH)
-    assert not bank.helps(TASK, FailureMode.DROP, RecoveryStage.LIFT)
-    assert not bank.helps("other", FailureMode.DROP, RecoveryStage.APPROACH)
-    assert not bank.helps(TASK, FailureMode.JAM, RecoveryStage.APPROACH)
-    found = bank.find(TASK, FailureMode.COLLISION, RecoveryStage.RETREAT)
+    assert bank.helps(TASK, FailureMode.DROP, Manner.PLACE, RecoveryStage.APPROACH)
+    assert not bank.helps(TASK, FailureMode.DROP, Manner.PLACE, RecoveryStage.LIFT)
+    assert not bank.helps("other", FailureMode.DROP, Manner.PLACE, RecoveryStage.APPROACH)
+    assert not bank.helps(TASK, FailureMode.JAM, Manner.PLACE, RecoveryStage.APPROACH)
+    found = bank.find(TASK, FailureMode.COLLISION, Manner.PLACE, RecoveryStage.RETREAT)
     assert found is not None
     assert found.card.name == "fake-collision"
     with pytest.raises(ConfigError, match="distinct"):
         SkillBank([skill(), skill()])
 
 
+def test_of_skills_against_the_same_mode_the_one_for_the_manner_is_found() -> None:
+    pulls = skill(name="drop-pull", manner=Manner.PULL)
+    bank = SkillBank([pulls, skill(), skill(name="spare")])
+    found = {m: bank.find(TASK, FailureMode.DROP, m, RecoveryStage.APPROACH) for m in Manner}
+    assert {m.value: s.card.name for m, s in found.items() if s} == {"pull": "drop-pull", "place": "fake-drop"}
+
+
 @pytest.mark.parametrize(
     ("mode", "now", "where", "stage"),
     [
         (FailureMode.COLLISION, obs(), LIFTED, RecoveryStage.RETREAT),
-        (FailureMode.WRONG_OBJECT, GRIPPING, LIFTED, RecoveryStage.RELEASE),
-        (FailureMode.DROP, GRIPPING, scene(apple=(0.5, 0.2, 0.03)), RecoveryStage.RELEASE),
+        (FailureMode.JAM, GRIPPING, LIFTED, RecoveryStage.RETREAT),
+        (FailureMode.WRONG_OBJECT, GRIPPING, tracked(lemon=(0.4, 0.0, 0.19), apple=(0.5, 0.2, 0.03)),
+         RecoveryStage.RELEASE),
+        (FailureMode.DROP, GRIPPING, tracked(apple=(0.5, 0.2, 0.03)), RecoveryStage.RELEASE),
         (FailureMode.TARGET_MOVED, GRIPPING, LIFTED, RecoveryStage.TRANSPORT),
         (FailureMode.SLIP, replace(GRIPPING, tcp_pos_in_base=np.array([0.4, 0, 0.03])),
-         scene(apple=(0.4, 0.0, 0.03)), RecoveryStage.LIFT),
-        (FailureMode.MISSED_GRASP, obs(), scene(apple=(0.41, 0.0, 0.03)), RecoveryStage.GRASP),
-        (FailureMode.DROP, obs(), scene(apple=(0.5, 0.0, 0.03)), RecoveryStage.APPROACH),
-        (FailureMode.DROP, obs(), None, RecoveryStage.APPROACH),
+         tracked(apple=(0.4, 0.0, 0.03)), RecoveryStage.LIFT),
+        (FailureMode.MISSED_GRASP, obs(), tracked(apple=(0.41, 0.0, 0.03)), RecoveryStage.ALIGN),
+        (FailureMode.MISSED_GRASP, obs(tcp_pos_in_base=np.array([0.4, 0, 0.03])), tracked(apple=(0.41, 0.0, 0.03)),
+         RecoveryStage.GRASP),
+        (FailureMode.DROP, obs(), tracked(apple=(0.5, 0.0, 0.03)), RecoveryStage.APPROACH),
+        (FailureMode.DROP, obs(), None, RecoveryStage.RETREAT),
     ],
 )  # fmt: skip
 def test_the_stage_follows_from_mode_and_geometry(
     mode: FailureMode, now: Observation, where: SceneState | None, stage: RecoveryStage
 ) -> None:
-    assert stage_for(mode, now, where, ROLES, RULES) is stage
+    assert stage_for(mode, now, where, COURSE) is stage
 
 
 def test_the_task_is_done_when_placed_for_long_enough_and_something_drives() -> None:
-    done = TaskDone(ROLES, RULES, ticks=2)
+    done = TaskDone(COURSE, RULES, ticks=2)
     phases = (Phase.RUNNING, Phase.HOLDING, Phase.RUNNING)
     assert [done(step(i, p, scene=PLACED)) for i, p in enumerate(phases)] == [False, False, True]
 
 
-def recovery(**limits: Any) -> Recovery:
+def recovery(told: Course = COURSE, **limits: Any) -> Recovery:
     bank = SkillBank([skill()])
-    return Recovery(task=TASK, roles=ROLES, skills=bank, limits=RecoverLimits(**limits), rules=RULES)
+    return Recovery(task=TASK, course=told, skills=bank, limits=RecoverLimits(**limits), rules=RULES)
 
 
 def failure(i: int, mode: FailureMode = FailureMode.DROP, severity: Severity = Severity.HOLD) -> FailureReport:

@@ -15,7 +15,7 @@ from core.robots import EE_DELTA
 from runtime.config import RuntimeConfig
 from runtime.plan import build_loop
 from runtime.record.replay import replay
-from runtime.rehearsal import ROLES, Rehearsal, rehearsal
+from runtime.rehearsal import COURSE, Rehearsal, rehearsal
 from runtime.shadow import MuteArm, RunMode, ShadowRobot
 from runtime.watch.standard import standard_watches
 
@@ -84,7 +84,7 @@ def test_a_watching_run_replays_bit_for_bit(mode: RunMode) -> None:
 
 def test_only_a_driving_run_compares_command_and_motion() -> None:
     def names(*, drives: bool) -> set[str]:
-        return {w.name for w in standard_watches(RuntimeConfig(), EE_DELTA, ROLES, (), None, drives=drives)}
+        return {w.name for w in standard_watches(RuntimeConfig(), EE_DELTA, COURSE, (), None, drives=drives)}
 
     assert names(drives=True) - names(drives=False) == {"tracking", "stall"}
     assert {m: m.sends for m in RunMode} == {RunMode.DRIVE: True, RunMode.SHADOW: False, RunMode.READONLY: False}

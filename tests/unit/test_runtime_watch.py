@@ -12,7 +12,8 @@ from core.failures import FailureMode, FailureReport, Severity
 from core.flow import ActionChunk, Arrived, Observation, Phase, Source, Step
 from core.ports import Detector
 from core.robots import EE_DELTA
-from core.scene import SceneRoles, SceneState, TrackedObject
+from core.subtasks import Course
+from courses import APPLE, LEMON, PUSH, WIPE, course, tracked
 from runtime.config import HandRules, WatchLimits
 from runtime.watch.freshness import Freshness
 from runtime.watch.grasp import GraspLost
@@ -26,7 +27,6 @@ from runtime.watch.tracking import TrackingError
 
 TICK = 50_000_000
 LIMITS, RULES = WatchLimits(), HandRules()
-ROLES = SceneRoles(target="apple", distractor="lemon", goal="plate")
 
 
 def step(i: int, *, pos: Sequence[float] = (0.4, 0.0, 0.2), move: Sequence[float] = (0, 0, 0), **more: Any) -> Step:
@@ -50,10 +50,7 @@ def fed(detector: Detector, steps: Sequence[Step]) -> list[FailureReport]:
 
 
 def scene(i: int, **where: Sequence[float]) -> Arrived:
-    objects = {
-        name: TrackedObject(pos_in_base=np.array(pos), t_ns=i * TICK, confidence=0.9) for name, pos in where.items()
-    }
-    return Arrived(now_ns=i * TICK, scene=SceneState(t_ns=i * TICK, objects=objects, source="image"))
+    return Arrived(now_ns=i * TICK, scene=tracked(i * TICK, **where))
 
 
 def test_fresh_sensing_is_not_reported_and_stale_or_missing_sensing_is() -> None:
@@ -120,8 +117,8 @@ def hand(openings: Sequence[float], command: float = 0.0, height: float = 0.03, 
     ]
 
 
-def grasp() -> GraspLost:
-    return GraspLost(ROLES, RULES, LIMITS)
+def grasp(told: Course = course(APPLE, LEMON)) -> GraspLost:
+    return GraspLost(told, RULES, LIMITS)
 
 
 CLOSING = [1.0, 0.7, 0.4, 0.1]
@@ -152,6 +149,31 @@ def test_a_hand_that_grips_while_the_target_is_elsewhere_holds_the_wrong_thing_o
     gone = hand([0.4] * 8, height=0.2, apple=(0.5, 0.2, 0.03))
     assert {r.mode for r in fed(grasp(), wrong)} == {FailureMode.WRONG_OBJECT}
     assert {r.mode for r in fed(grasp(), gone)} == {FailureMode.DROP}
+
+
+PLATED: dict[str, Sequence[float]] = {"apple": (0.4, 0.0, 0.03), "plate": (0.4, 0.0, 0.01), "lemon": (0.5, 0.2, 0.03)}
+
+
+def test_a_hand_still_at_what_it_has_just_placed_has_not_lost_the_next_thing() -> None:
+    letting_go = hand([0.4] * 8, **PLATED)
+    assert not fed(grasp(), letting_go)
+    carried_off = hand([0.4] * 8, height=0.2, **PLATED)
+    assert {r.mode for r in fed(grasp(), carried_off)} == {FailureMode.DROP}
+
+
+def test_once_one_thing_is_in_place_the_next_is_what_the_hand_should_hold() -> None:
+    right = PLATED | {"lemon": (0.4, 0.0, 0.2)}
+    wrong = {"apple": (0.4, 0.0, 0.2), "plate": (0.5, -0.2, 0.01), "lemon": (0.4, 0.2, 0.03)}
+    assert not fed(grasp(), hand([0.4] * 8, height=0.2, **right))
+    reports = fed(grasp(course(LEMON, APPLE)), hand([0.4] * 8, height=0.2, **wrong))
+    assert {r.mode for r in reports} == {FailureMode.WRONG_OBJECT}
+    assert {round(r.evidence["target_from_tool_m"], 3) for r in reports} == {0.262}
+
+
+def test_a_hand_that_pushes_may_be_closed_on_nothing_and_one_that_wipes_may_not() -> None:
+    closed = hand([*CLOSING, *[0.0] * 8], card=(0.45, 0.0, 0.01), tray=(0.6, 0.0, 0.01))
+    assert not fed(grasp(course(PUSH)), closed)
+    assert {r.mode for r in fed(grasp(course(WIPE)), closed)} == {FailureMode.MISSED_GRASP}
 
 
 def test_an_old_or_unsure_estimate_proves_nothing_about_the_grasp() -> None:
