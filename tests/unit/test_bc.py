@@ -24,11 +24,13 @@ from regrasp.bc_encoding import (
     nano_manifest,
     nano_processing,
     nano_tokenizer,
+    seen_objects,
+    vocabulary,
 )
 from regrasp.learn_bc import LearnBcConfig, train_policy
 from residual.bc import Average, BcConfig, batch_losses, fit, pretrain
 from residual.bc_checks import headed_for, unseen_losses
-from residual.bc_data import Augmentation, BcData, Sampler, chunk_rows
+from residual.bc_data import Augmentation, BcData, Sampler, chunk_rows, joined
 from residual.bc_phrases import sentence_patterns, target_phrases, training_sentences
 
 
@@ -55,6 +57,7 @@ TASK = TaskInfo(
     ),
     modes=(FailureMode.DROP,), episode_steps=50,
 )  # fmt: skip
+OBJECTS = ("toy/apple", "toy/lemon", "toy/plate")
 TOLD = (
     "put the apple on the plate",
     "the red fruit goes on the dish",
@@ -73,11 +76,11 @@ def demonstrations(seed: int, episodes: int = 6, rows: int = 7) -> Demonstration
     objects[:, 3, 2] = -1.0
     told = [TOLD[i % len(TOLD)] for i in range(episodes)]
     return Demonstrations(
-        images=rng.integers(0, 256, (m, 2, 32, 32, 3), dtype=np.uint8), cameras=("front", "wrist"),
+        images=rng.integers(0, 256, (m, 2, 32, 32, 3), dtype=np.uint8), pictured=np.arange(m),
+        cameras=("front", "wrist"),
         proprio=rng.normal(size=(m, 8)), actions=rng.uniform(-0.02, 0.02, (m, 7)),
         episode=np.repeat(np.arange(episodes), rows), instructions=tuple(told),
         object_names=("apple", "lemon", "plate", "block"), objects_in_base=objects,
-        target_index=np.array([0 if TASK.roles(t).target == "apple" else 1 for t in told]),
     )  # fmt: skip
 
 
@@ -85,11 +88,11 @@ def demonstrations(seed: int, episodes: int = 6, rows: int = 7) -> Demonstration
 def encoded():
     demos = demonstrations(0)
     lessons = lessons_of(TASK, demos.instructions)
-    tokenizer = nano_tokenizer(lessons)
-    spec = nano_processing(demos, 3)
-    manifest = nano_manifest("toy", lessons, spec, ("apple", "lemon", "plate"), training={})
-    phrases = encode_lessons(lessons, manifest, tokenizer)
-    data = encode_demonstrations(demos, manifest, phrases=phrases, goal="plate", chunk=4)
+    tokenizer = nano_tokenizer([lessons])
+    spec = nano_processing([demos], 3)
+    manifest = nano_manifest([lessons], spec, seen_objects(demos, "toy"), training={})
+    phrases = encode_lessons([lessons], spec, tokenizer)
+    data = encode_demonstrations(demos, lessons, manifest, task=0, phrases=phrases, chunk=4)
     return demos, lessons, tokenizer, manifest, data
 
 
@@ -97,7 +100,7 @@ def encoded():
 def network(encoded):
     shape = NanoShape(vocabulary=encoded[2].get_vocab_size(), hidden=32, mlp=32, layers=1, heads=2, kv_heads=1, chunk=4,
                       image_px=32, image_tokens=3)  # fmt: skip
-    return build_nano(shape, 2, ("apple", "lemon", "plate"), seed=1)
+    return build_nano(shape, 2, OBJECTS, seed=1)
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(1, 4))
@@ -135,22 +138,49 @@ def test_patterns_have_one_target_and_colours_stand_alone():
 
 def test_lessons_hold_out_what_demonstrations_never_say(encoded):
     lessons = encoded[1]
-    assert "put the red one on the plate" in lessons.held_out["apple"]
-    assert "on the plate set the apple" in lessons.held_out["apple"]
-    assert not set(lessons.held_out["apple"]) & set(lessons.sentences["apple"])
-    assert set(lessons.taught["lemon"]) <= set(lessons.sentences["lemon"])
-    assert lessons.object_words == ("apple", "lemon", "red", "yellow")
-    assert {"one", "dish", "take"} <= set(lessons.vocabulary())
+    apple, lemon = lessons.orders
+    assert (apple.target, lemon.target) == ("apple", "lemon")
+    assert "put the red one on the plate" in apple.held_out
+    assert "on the plate set the apple" in apple.held_out
+    assert not set(apple.held_out) & set(apple.sentences)
+    assert set(lemon.taught) <= set(lemon.sentences)
+    assert lessons.object_words() == {"apple", "lemon", "red", "yellow"}
+    assert {"one", "dish", "take"} <= set(vocabulary([lessons]))
 
 
 def test_encoding_drops_objects_that_are_never_shown(encoded):
-    demos, _, _, _, data = encoded
+    _, _, _, manifest, data = encoded
+    assert manifest.readout_objects == OBJECTS
     assert data.objects_m.shape == (42, 3, 3)
     assert data.present.all()
-    assert data.goal == 2
-    assert data.nameable.tolist() == [0, 1]
-    assert data.target.tolist() == np.repeat(demos.target_index, 7).tolist()
     assert np.abs(data.states.mean(axis=0)).max() < 1e-5
+
+
+def test_every_order_has_its_target_and_goal(encoded):
+    demos, _, _, _, data = encoded
+    told = np.repeat([0 if TASK.named(t) == "apple" else 1 for t in demos.instructions], 7)
+    assert data.order.tolist() == told.tolist()
+    assert np.array_equal(data.named_m[:, :, 0], data.objects_m[:, :2])
+    assert np.array_equal(data.named_m[:, 0, 1], data.objects_m[:, 2])
+
+
+def test_rows_without_a_picture_are_left_out(encoded):
+    demos, lessons, _, manifest, data = encoded
+    few = replace(demos, images=demos.images[::3], pictured=np.arange(0, 42, 3))
+    part = encode_demonstrations(few, lessons, manifest, task=0, phrases=data.phrases, chunk=4)
+    assert np.array_equal(part.chunks, data.chunks[::3])
+    assert np.array_equal(part.pictures.take(np.array([1, 13])), data.pictures.take(np.array([3, 39])))
+
+
+def test_rows_of_two_tasks_are_told_what_their_own_task_can_be_told(encoded):
+    data = encoded[-1]
+    second = replace(data, task=np.ones(42, np.int64), phrases=(data.phrases[0], data.phrases[0][:1]),
+                     order=np.zeros(42, np.int64), named_m=data.named_m[:, :1])  # fmt: skip
+    both = joined([replace(data, phrases=second.phrases), second])
+    assert len(both.pictures) == len(both.step) == 84
+    assert both.named_m.shape == (84, 2, 2, 3)
+    batch = Sampler(both, Augmentation(first_share=0.0, other_told=1.0), np.random.default_rng(0)).draw(300)
+    assert 0.6 < batch.weight[:, 0].numpy().mean() < 0.9
 
 
 def test_tables_of_different_length_are_refused(encoded):
@@ -158,17 +188,17 @@ def test_tables_of_different_length_are_refused(encoded):
     with pytest.raises(ContractError, match="must agree"):
         replace(data, step=data.step[:-1])
     with pytest.raises(ContractError, match="no training instruction"):
-        replace(data, phrases=(np.zeros((0, 14), np.int64), *data.phrases[1:]))
+        replace(data, phrases=((np.zeros((0, 14), np.int64), *data.phrases[0][1:]),))
 
 
 def test_batches_are_drawn_as_asked(encoded):
     data: BcData = encoded[-1]
-    how = Augmentation(first_share=1.0, first_steps=1, other_named=0.5)
+    how = Augmentation(first_share=1.0, first_steps=1, other_told=0.5)
     batch = Sampler(data, how, np.random.default_rng(0)).draw(400)
     follows = batch.weight[:, 0].numpy()
     assert 0.65 < follows.mean() < 0.85
     named = (batch.named_m[:, None, 0] - batch.objects_m).abs().sum(-1).argmin(1).numpy()
-    texts = [set(map(tuple, table.tolist())) for table in data.phrases]
+    texts = [set(map(tuple, table.tolist())) for table in data.phrases[0]]
     assert all(tuple(row) in texts[i] for row, i in zip(batch.text.tolist(), named, strict=True))
     assert torch.equal(batch.named_m[:, 1], batch.objects_m[:, 2])
     assert batch.pixels.min() >= -1.0
@@ -185,7 +215,7 @@ def test_the_same_seed_draws_the_same_batch(encoded):
 
 
 def test_rows_that_count_for_nothing_add_nothing_to_the_flow_loss(encoded, network):
-    batch = Sampler(encoded[-1], Augmentation(other_named=0.0), np.random.default_rng(0)).draw(6)
+    batch = Sampler(encoded[-1], Augmentation(other_told=0.0), np.random.default_rng(0)).draw(6)
     weight = batch.weight.clone()
     weight[3:] = 0.0
     spoiled = batch.actions.clone()
@@ -220,7 +250,7 @@ def test_training_repeats_bit_for_bit(encoded):
     recipe = BcConfig(pretrain_steps=2, pretrain_batch=8, steps=2, batch=8)
     results = []
     for _ in range(2):
-        fresh = build_nano(shape, 2, ("apple", "lemon", "plate"), seed=1)
+        fresh = build_nano(shape, 2, OBJECTS, seed=1)
         list(pretrain(fresh, encoded[-1], recipe))
         list(fit(fresh, encoded[-1], recipe, Average(fresh, 0.9)))
         results.append(fresh.state_dict())
@@ -241,12 +271,12 @@ def test_an_impossible_recipe_is_refused():
 def test_a_run_writes_a_checkpoint_that_drives_and_can_be_resumed(tmp_path):
     recipe = BcConfig(pretrain_steps=1, pretrain_batch=4, steps=2, batch=4, draws=1)
     config = LearnBcConfig(out=tmp_path / "nano", check_steps=1, check_rows=16, recipe=recipe)
-    first = train_policy(TASK, demonstrations(0), demonstrations(1), config)
+    first = train_policy([TASK], [demonstrations(0)], [demonstrations(1)], config)
     log = [json.loads(line) for line in (tmp_path / "nano/training_log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log if line["stage"] == "check"] == [1, 2]
-    assert set(first.first_step) == {"apple/taught", "lemon/taught", "apple/held_out", "lemon/held_out"}
+    assert set(first.first_step) == {"toy/taught", "toy/held_out"}
     further = replace(config, resume=True, recipe=replace(recipe, steps=3))
-    again = train_policy(TASK, demonstrations(0), demonstrations(1), further)
+    again = train_policy([TASK], [demonstrations(0)], [demonstrations(1)], further)
     policy = Pi0Policy.load(tmp_path / "nano")
     assert policy.policy_id == again.policy_id != first.policy_id
     assert policy.manifest.training["steps"] == 3
@@ -254,15 +284,15 @@ def test_a_run_writes_a_checkpoint_that_drives_and_can_be_resumed(tmp_path):
 
 
 def test_demonstrations_without_images_are_refused(tmp_path):
-    blind = replace(demonstrations(0), images=np.zeros((42, 0), np.uint8), cameras=())
+    blind = replace(demonstrations(0), images=np.zeros((0, 0), np.uint8), pictured=np.zeros(0, np.int64), cameras=())
     with pytest.raises(ConfigError, match="no images"):
-        train_policy(TASK, blind, blind, LearnBcConfig(out=tmp_path))
+        train_policy([TASK], [blind], [blind], LearnBcConfig(out=tmp_path))
 
 
 def test_minutes_set_the_number_of_steps(tmp_path):
     recipe = BcConfig(pretrain_batch=4, batch=4, draws=1)
     config = LearnBcConfig(out=tmp_path / "nano", check_steps=10_000, check_rows=16, minutes=0.02, recipe=recipe)
-    learned = train_policy(TASK, demonstrations(0), demonstrations(1), config)
+    learned = train_policy([TASK], [demonstrations(0)], [demonstrations(1)], config)
     facts = Pi0Policy.load(learned.directory).manifest.training
     assert 1 <= facts["steps"] < 500
     assert facts["steps"] == facts["of_steps"]
