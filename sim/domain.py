@@ -5,7 +5,8 @@ import numpy as np
 
 from core.arrays import Floats, Ints
 from core.worlds import DomainParams
-from sim.cell import KP, Cell
+from sim.arm_parts import KP
+from sim.cell import Cell
 
 PAD_CONDIM = 6
 """Contact dimensions of fingertips that rule their contacts: as many as fruit has."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from core.arrays import Floats
 from core.kinematics import XARM7, chain
-from sim.cell import EFFORT_NM
+from sim.arm_parts import EFFORT_NM
 from sim.twin.face import Settings
 from sim.twin.followers import JOINT_ACCELERATION, JOINT_SPEED, SPEED, TCP_SPEED, Tripped
 from sim.twin.plant import STEP_S

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.servo import LAG_S, follow, lead
-from sim.cell import KP, KV
+from sim.arm_parts import KP, KV
 
 LARGE_JOINTS = slice(0, 5)
 
