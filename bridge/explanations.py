@@ -17,7 +17,7 @@ from bridge.shots import View
 from bridge.silhouette import CHECK_PX, SEARCH_PX, Belief, Fit, Rays, fit_disc, fit_sphere
 from core.arrays import Floats, in_range
 from core.tasks import Guide, ObjectInfo
-from core.transforms import Pose, quat_conjugate, quat_rotate
+from core.transforms import Pose, quat_conjugate, quat_multiply, quat_rotate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class Known:
     """What is remembered of one object."""
 
     pos: Floats
-    """In the tool's frame when held, else in base, shape (3,) [m]."""
+    """In the frame of the grip (`gripped`) when held, else in base, shape (3,) [m]."""
     state: State
     size_m: Floats
     """Half extents as it lies, the last one upright, shape (3,) [m]."""
@@ -80,8 +80,14 @@ class Known:
     t_ns: int
     """When it was last seen."""
     confidence: float
+    tilt_rad: float = 0.0
+    """How far it is turned in the hand, about the line from finger to finger."""
     bare: int = 0
     """Pictures since then that show nothing where it was."""
+
+    def in_base(self, tool: Pose, points: Floats) -> Floats:
+        """Returns points (..., 3) [m] that are given as `pos` is, in base."""
+        return gripped(tool, self.tilt_rad).apply(points) if self.state is State.HELD else points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +98,8 @@ class Explanation:
     size_m: Floats
     """Half extents as it lies, shape (3,) [m]."""
     fit: Fit
+    tilt_rad: float = 0.0
+    """How far it is turned in the hand [rad]."""
 
     @property
     def cost(self) -> float:
@@ -105,6 +113,8 @@ _FLAT_M = 0.03
 """Only what is lower than this has something lying on it [m]."""
 _DRAWN_IN = np.array([0.008, 0.0015, 0.006])
 """How far a thing is moved along the pads, across and up, as the fingers close on it [m]."""
+_TURNS_RAD = (-0.2, -0.08, 0.08, 0.2)
+"""How far a thing may turn in the hand from one image to the next [rad]."""
 _BETWEEN_M = 0.0015
 """How far the middle of a held thing is from the middle between the fingers [m]."""
 
@@ -144,43 +154,74 @@ class Explainer:
             if thing.guide.parent in known:
                 yield self._guided(thing, thing.guide, views, (known[thing.guide.parent].pos, own))
             return
-        if stopped and self._may_be_held(thing, views[0].tool, known):
+        if stopped and self._may_be_held(thing, views, known):
             rides = self._held(thing, views, own)
             yield rides
-            if own is not None and own.state is State.HELD and rides.fit.explains:
+            if own is not None and own.state is State.HELD and rides.fit.neat:
                 return
         if own is not None and own.state is State.RESTING:
             stays = self._stays(thing, views, own)
             yield stays
             if stays.fit.explains:
                 return
-        yield self._resting(thing, views, known)
-        if own is not None and own.state is State.LOOSE:
-            yield self._loose(thing, views, own)
+        yield from self._moved(thing, views, known)
 
-    def _may_be_held(self, thing: ObjectInfo, tool: Pose, known: Mapping[str, Known]) -> bool:
-        holding = next((n for n, k in known.items() if k.state is State.HELD), thing.name)
+    def _moved(self, thing: ObjectInfo, views: Sequence[View], known: Mapping[str, Known]) -> Iterator[Explanation]:
+        """Yields where else a thing may be: lying on the same side, in the air, or lying on another side."""
         own = known.get(thing.name)
+        usual, *others = _sides(thing, thing.size_m if own is None else own.size_m)
+        rests = self._resting(thing, views, known, usual)
+        yield rests
+        explained = rests.fit.explains or not thing.graspable
+        if own is not None and (own.state is State.LOOSE or not explained):
+            loose = self._loose(thing, views, own)
+            yield loose
+            explained = explained or loose.fit.explains
+        if not explained:
+            yield from (self._resting(thing, views, known, side) for side in others)
+
+    def _may_be_held(self, thing: ObjectInfo, views: Sequence[View], known: Mapping[str, Known]) -> bool:
+        """Whether a thing was near the tool, or two cameras see it there."""
+        holding = next((n for n, k in known.items() if k.state is State.HELD), thing.name)
+        own, reach_m = known.get(thing.name), 2.0 * self._config.reach_m
         if not thing.graspable or holding != thing.name:
             return False
-        if own is None or own.state is State.HELD:
+        if own is None or own.state is State.HELD or np.linalg.norm(own.pos - views[0].tool.pos) < reach_m:
             return True
-        return float(np.linalg.norm(own.pos - tool.pos)) < 2.0 * self._config.reach_m
+        return len(views) > 1 and float(np.linalg.norm(crossing(views) - views[0].tool.pos)) < reach_m
 
     def _held(self, thing: ObjectInfo, views: Sequence[View], own: Known | None) -> Explanation:
-        tool, rides = views[0].tool, own is not None and own.state is State.HELD
+        if own is None or own.state is not State.HELD:
+            return self._gripped(thing, views, own)
+        rides = self._rides(thing, views, own, own.tilt_rad)
+        if rides.fit.neat or thing.shape == "sphere":
+            return rides
+        turned = [self._rides(thing, views, own, own.tilt_rad + turn) for turn in _TURNS_RAD]
+        return min((rides, *turned), key=lambda e: e.cost)
+
+    def _gripped(self, thing: ObjectInfo, views: Sequence[View], own: Known | None) -> Explanation:
+        """Puts a thing between the fingers that have just closed on it."""
+        tool = views[0].tool
         mean, sigma = np.zeros(3), np.full(3, 0.5 * self._config.reach_m)
         size, yaw = thing.size_m, 0.0
-        if own is not None and (rides or thing.shape != "sphere"):
-            mean, size = (own.pos if rides else tool.inverse().apply(own.pos)), own.size_m
-            yaw = own.yaw_rad if rides else heading_in(tool, own.yaw_rad)
-            sigma = np.full(3, self._config.grip_sigma_m) if rides else _DRAWN_IN
-        if thing.shape != "sphere":
-            mean, sigma = mean * [1.0, 0.0, 1.0], np.append(sigma, 0)[[0, 3, 2]] + [0.0, _BETWEEN_M, 0.0]
-        belief = Belief(mean=mean, sigma=sigma)
+        if own is not None and thing.shape != "sphere":
+            size, yaw = own.size_m, heading_in(tool, own.yaw_rad)
+            local = tool.inverse().apply(own.pos)
+            if np.linalg.norm(local) < 2.0 * self._config.reach_m:
+                mean, sigma = local * [1.0, 0.0, 1.0], _DRAWN_IN
         rays = [v.rays.seen_from(v.tool) for v in views]
-        fit = (_fit_near if rides else _fit)(thing, rays, size, belief, yaw)
-        return Explanation(state=State.HELD, size_m=size, fit=fit)
+        return Explanation(
+            state=State.HELD, size_m=size, fit=_fit(thing, rays, size, Belief(mean=mean, sigma=sigma), yaw)
+        )
+
+    def _rides(self, thing: ObjectInfo, views: Sequence[View], own: Known, tilt_rad: float) -> Explanation:
+        """Looks for a held thing where it was in the hand."""
+        mean, sigma = own.pos, np.full(3, self._config.grip_sigma_m)
+        if thing.shape != "sphere":
+            mean, sigma = mean * [1.0, 0.0, 1.0], np.array([sigma[0], _BETWEEN_M, sigma[2]])
+        rays = [v.rays.seen_from(gripped(v.tool, tilt_rad)) for v in views]
+        fit = _fit_near(thing, rays, own.size_m, Belief(mean=mean, sigma=sigma), own.yaw_rad)
+        return Explanation(state=State.HELD, size_m=own.size_m, fit=fit, tilt_rad=tilt_rad)
 
     def _stays(self, thing: ObjectInfo, views: Sequence[View], own: Known) -> Explanation:
         belief = Belief(
@@ -194,7 +235,10 @@ class Explainer:
     def _loose(self, thing: ObjectInfo, views: Sequence[View], own: Known) -> Explanation:
         x, y, z = thing.size_m
         radius_m = x if thing.shape == "sphere" else np.sqrt((x * y + y * z + z * x) * 2 / np.pi)
-        belief = Belief(mean=best(views).at_size(radius_m), sigma=np.full(3, self._config.loose_sigma_m))
+        mean = best(views).at_size(radius_m)
+        if thing.shape != "sphere" and (len(views) > 1 or own.state is State.LOOSE):
+            mean = own.pos if own.state is State.LOOSE else crossing(views)
+        belief = Belief(mean=mean, sigma=np.full(3, self._config.loose_sigma_m))
         fit = _fit(thing, [v.rays for v in views], own.size_m, belief, own.yaw_rad)
         return Explanation(state=State.LOOSE, size_m=own.size_m, fit=fit)
 
@@ -218,32 +262,25 @@ class Explainer:
         free = on_line(best(views).on_plane(float(start[2])), np.inf)
         return Explanation(state=State.RESTING, size_m=thing.size_m, fit=_fit(thing, rays, thing.size_m, free, 0.0))
 
-    def _resting(self, thing: ObjectInfo, views: Sequence[View], known: Mapping[str, Known]) -> Explanation:
+    def _resting(
+        self, thing: ObjectInfo, views: Sequence[View], known: Mapping[str, Known], size_m: Floats
+    ) -> Explanation:
         """Puts a thing anywhere on the table, or on what lies there when that is where it is seen."""
-        lies = self._lying(thing, views, self._table)
-        if not thing.graspable and not thing.vanishes:
-            return lies
-        for name, (under, floor_m) in self._floors.items():
-            if name == thing.name or name not in known or not _over(lies, known[name], under, spare_m=_spare(thing)):
+        fit = self._at_height(thing, views, size_m, self._table)
+        for name, (under, floor_m) in self._floors.items() if thing.graspable or thing.vanishes else ():
+            spare_m = float(size_m.max())
+            if name == thing.name or name not in known or not _over(fit, known[name], under, spare_m=spare_m):
                 continue
-            raised = self._lying(thing, views, float(known[name].pos[2]) + floor_m)
+            raised = self._at_height(thing, views, size_m, float(known[name].pos[2]) + floor_m)
             if _over(raised, known[name], under, spare_m=0.0):
-                return raised
-        return lies
-
-    def _lying(self, thing: ObjectInfo, views: Sequence[View], floor_m: float) -> Explanation:
-        """Puts a thing on a level floor, on the side on which it usually lies or else on the one that fits best."""
-        found: list[Explanation] = []
-        for size in _sides(thing):
-            fit = self._at_height(thing, views, size, floor_m + float(size[2]))
-            found.append(Explanation(state=State.RESTING, size_m=size, fit=fit))
-            if fit.explains:
+                fit = raised
                 break
-        return min(found, key=lambda e: e.cost)
+        return Explanation(state=State.RESTING, size_m=size_m, fit=fit)
 
-    def _at_height(self, thing: ObjectInfo, views: Sequence[View], size: Floats, height_m: float) -> Fit:
+    def _at_height(self, thing: ObjectInfo, views: Sequence[View], size: Floats, floor_m: float) -> Fit:
+        """Puts a thing anywhere on a level floor."""
         belief = Belief(
-            mean=best(views).on_plane(height_m),
+            mean=best(views).on_plane(floor_m + float(size[2])),
             sigma=np.array([np.inf, np.inf, self._config.rest_sigma_m]),
             yaw_sigma_rad=self._yaw_sigma(thing),
         )
@@ -258,6 +295,19 @@ class Explainer:
 
 _GUIDED_M, _STRAIGHT_RAD = 0.001, 0.01
 """How well across its guide a thing's place is known [m], and the heading of what is never turned [rad]."""
+
+
+def gripped(tool: Pose, tilt_rad: float) -> Pose:
+    """Returns the frame of a thing in the hand: the tool's, turned about the line from finger to finger."""
+    turn = np.array([0.0, np.sin(0.5 * tilt_rad), 0.0, np.cos(0.5 * tilt_rad)])
+    return Pose(pos=tool.pos, quat_xyzw=quat_multiply(tool.quat_xyzw, turn)) if tilt_rad else tool
+
+
+def crossing(views: Sequence[View]) -> Floats:
+    """Returns the point that is nearest to the rays through the centres of two or more views, shape (3,) [m]."""
+    across = [np.eye(3) - np.outer(v.centre_ray, v.centre_ray) for v in views]
+    seen = sum(a @ v.rays.origin for a, v in zip(across, views, strict=True))
+    return np.asarray(np.linalg.lstsq(np.sum(across, axis=0), seen)[0], dtype=np.float64)
 
 
 def heading_in(frame: Pose, yaw_rad: float) -> float:
@@ -305,26 +355,23 @@ def _floor(thing: ObjectInfo) -> float | None:
     return float(thing.size_m[2]) if thing.shape in ("disc", "box") and thing.size_m[2] < _FLAT_M else None
 
 
-def _sides(thing: ObjectInfo) -> tuple[Floats, ...]:
-    """Returns the half extents of a thing as it may lie, shape (3,) each, the usual way first."""
+def _sides(thing: ObjectInfo, usual: Floats) -> tuple[Floats, ...]:
+    """Returns the half extents of a thing as it may lie, shape (3,) each, `usual` (3,) first."""
     x, y, z = thing.size_m
     if not thing.graspable or thing.shape not in ("box", "built"):
-        return (thing.size_m,)
-    ways = {(x, y, z): None, (min(y, z), max(y, z), x): None, (min(x, z), max(x, z), y): None}
-    return tuple(np.array(way) for way in ways)
+        return (usual,)
+    ways = [(x, y, z), (min(y, z), max(y, z), x), (min(x, z), max(x, z), y)]
+    rest = {way: None for way in ways if way[2] != usual[2]}
+    return (usual, *(np.array(way) for way in rest))
 
 
 def _headings(size_m: Floats) -> Floats:
     return np.arange(2 if abs(size_m[0] - size_m[1]) < 1e-4 else 4) * np.pi / 4
 
 
-def _spare(thing: ObjectInfo) -> float:
-    return float(max(thing.size_m))
-
-
-def _over(lies: Explanation, floor: Known, info: ObjectInfo, *, spare_m: float) -> bool:
+def _over(fit: Fit, floor: Known, info: ObjectInfo, *, spare_m: float) -> bool:
     """Whether a thing's centre is over a floor, or less than `spare_m` beside it."""
-    offset = (lies.fit.pos - floor.pos)[:2]
+    offset = (fit.pos - floor.pos)[:2]
     if info.shape == "disc":
         return bool(np.linalg.norm(offset) < info.size_m[0] + spare_m)
     cosine, sine = np.cos(floor.yaw_rad), np.sin(floor.yaw_rad)

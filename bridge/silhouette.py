@@ -32,8 +32,9 @@ _SLANTED = 0.85
 """An outline seen at a slant is shorter than one seen straight on by about this much."""
 _CORRELATION = 2.0
 """Neighbouring outline pixels err together: so many count as one measurement."""
-_EXPLAINED = 1.5
-"""Mean cost of a measurement up to which a fit explains what is seen: covered rays cost up to 1, others up to 9."""
+_EXPLAINED, _NEAT = 1.5, 0.5
+"""Mean cost of a measurement up to which a fit explains what is seen: covered rays cost up to 1, others up to 9; and up
+to which nothing better can be hoped for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,16 @@ class Fit:
     def explains(self) -> bool:
         """Whether what is seen is what would be seen if the solid were here, partly covered perhaps."""
         return self.cost < _EXPLAINED * self.measurements
+
+    @property
+    def neat(self) -> bool:
+        """Whether there is no need to look for anything better."""
+        return self.cost < _NEAT * self.measurements
+
+    @property
+    def credit(self) -> float:
+        """How far what is seen is explained, [0, 1]."""
+        return min(1.0, _EXPLAINED * self.measurements / max(self.cost, 1e-9))
 
 
 def fit_sphere(views: Sequence[Rays], radius_m: float, belief: Belief, widths_px: Sequence[float] = SEARCH_PX) -> Fit:

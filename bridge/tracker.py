@@ -95,7 +95,8 @@ class ColourTracker:
         for name, known in self._known.items():
             if known.state is State.HELD:
                 yaw_rad = heading_out(tool, known.yaw_rad)
-                self._known[name] = replace(known, pos=tool.apply(known.pos), yaw_rad=yaw_rad, state=State.LOOSE)
+                pos = known.in_base(tool, known.pos)
+                self._known[name] = replace(known, pos=pos, yaw_rad=yaw_rad, tilt_rad=0.0, state=State.LOOSE)
 
     def _look(self, obs: Observation) -> list[Shot]:
         shots = []
@@ -127,6 +128,7 @@ class ColourTracker:
             yaw_rad=likely.fit.yaw_rad,
             t_ns=max(v.t_ns for v in views),
             confidence=_confidence(likely.fit),
+            tilt_rad=likely.tilt_rad,
         )
         return True
 
@@ -138,11 +140,7 @@ class ColourTracker:
         here = _places(thing, known)
         floors = self._explainer.floors if thing.vanishes else ()
         least = _FEW if thing.vanishes else len(here)
-        empty = [
-            s
-            for s in shots
-            if s.bare_at(s.tool.apply(here) if known.state is State.HELD else here, floors).sum() >= least
-        ]
+        empty = [s for s in shots if s.bare_at(known.in_base(s.tool, here), floors).sum() >= least]
         if not empty:
             return
         bare = known.bare + len(empty)
@@ -157,7 +155,7 @@ class ColourTracker:
         for name, known in self._known.items():
             age_s = 0.0 if known.state is State.GONE else max(0, t_ns - known.t_ns) * 1e-9
             found[name] = TrackedObject(
-                pos_in_base=tool.apply(known.pos) if known.state is State.HELD else known.pos,
+                pos_in_base=known.in_base(tool, known.pos),
                 t_ns=known.t_ns,
                 confidence=known.confidence * 0.5 ** (age_s / self._config.half_life_s),
             )
@@ -180,5 +178,5 @@ def _places(thing: ObjectInfo, known: Known) -> Floats:
 
 
 def _confidence(fit: Fit) -> float:
-    """Half an outline in full sharpness is certain; less of it, or 1 cm of doubt, lowers the confidence."""
-    return float(min(1.0, 2.0 * fit.support) / (1.0 + (fit.sigma_m / 0.01) ** 2))
+    """Half an outline in full sharpness is certain; less of it, 1 cm of doubt, or a poor fit lowers the confidence."""
+    return float(fit.credit * min(1.0, 2.0 * fit.support) / (1.0 + (fit.sigma_m / 0.01) ** 2))
