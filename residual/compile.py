@@ -85,6 +85,29 @@ def compile_reward(
     return spec
 
 
+def written_out(spec: RewardSpec, library: Library = LIBRARY) -> RewardSpec:
+    """Returns the same reward with every parameter of every leaf written out; one made by hand may leave them out.
+
+    Args:
+        spec: Made by hand or by the compiler, whose specs are written out already.
+        library: Terms it is made of.
+
+    Raises:
+        ConfigError: An unknown term or parameter, or one out of range.
+    """
+    none: Parameters = {}
+    stages = [
+        replace(
+            s,
+            value=_bound(s.value, none, library),
+            gate=_bound(s.gate, none, library),
+            done=_bound(s.done, none, library),
+        )
+        for s in spec.stages
+    ]
+    return replace(spec, stages=tuple(stages), costs=_bound(spec.costs, none, library))
+
+
 def _check_names(descriptor: RecoveryDescriptor, parameters: Parameters, library: Library) -> None:
     library.require(descriptor.mask.library)
     for name in sorted(descriptor.mask.active):

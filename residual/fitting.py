@@ -30,7 +30,8 @@ def fit_of(info: TaskInfo, sub: SubTask) -> Fit:
     """
     target = _thing(info, sub.roles.target)
     radius_m, height_m = _on_goal(sub)
-    rim_m = float(_thing(info, sub.roles.goal).size_m[2]) if sub.roles.goal else 0.0
+    goal = _thing(info, sub.roles.goal) if sub.roles.goal else None
+    rim_m = float(goal.size_m[2]) if goal else 0.0
     slide_rad, slid_m = _slide(sub)
     return Fit(
         grip_up_m=max(0.0, float(target.size_m[2]) - PAD_UP_M),
@@ -42,6 +43,7 @@ def fit_of(info: TaskInfo, sub: SubTask) -> Fit:
         depth_m=max(0.005, rim_m + float(target.size_m[2]) - height_m),
         slide_rad=slide_rad,
         slid_m=slid_m,
+        goal_slides=bool(goal and goal.guide and goal.guide.range_m[0] < goal.guide.range_m[1]),
         turns_rad=_turns(target),
     )
 

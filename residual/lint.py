@@ -14,7 +14,7 @@ from core.arrays import Bools, Floats, Ints
 from core.errors import ConfigError
 from core.rewards import LintCheck, LintReport, RewardNode, RewardSpec
 from core.worlds import WorldState
-from residual.compile import check_consistency
+from residual.compile import check_consistency, written_out
 from residual.library import LIBRARY, Library
 from residual.outline import own_value, told
 from residual.probes import Probing, Recorded, Run, pushed, record, record_all, shaking
@@ -44,12 +44,13 @@ def lint_reward(
         ConfigError: The expert recovers from none of the states, so that nothing can be said; a spec that cannot be
             evaluated.
     """
+    spec = written_out(spec, library)
     reward = CompiledReward(spec, library)
     seen = record_all(probing) if recorded is None else recorded
     trial = _Trial(reward, seen.expert)
     shaken = _shaken(probing, trial)
     checks = [
-        *_static(spec, library),
+        *_static(spec),
         *_terms(spec, library, [seen.expert, *shaken, *seen.random]),
         *_course(trial),
         *_rivals(trial, shaken, seen.random),
@@ -158,7 +159,7 @@ def _shaken(probing: Probing, trial: _Trial) -> tuple[Run, Run]:
     return record(probing, here), record(probing, there)
 
 
-def _static(spec: RewardSpec, library: Library) -> Iterator[LintCheck]:
+def _static(spec: RewardSpec) -> Iterator[LintCheck]:
     total = sum(s.value.weight for s in spec.stages)
     yield LintCheck(name="weights of the stages sum to 1", value=-abs(total - 1.0), needed=-1e-6)
     for stage in spec.stages:
@@ -167,8 +168,6 @@ def _static(spec: RewardSpec, library: Library) -> Iterator[LintCheck]:
     fault = ""
     try:
         check_consistency(spec)
-        for node in [*spec.costs.children, *(n for s in spec.stages for n in leaves(s.value))]:
-            library.term(node.term).bind(node.params)
     except ConfigError as error:
         fault = str(error)
     yield LintCheck(name="parameters agree", value=0.0 if fault else 1.0, needed=1.0, note=fault)

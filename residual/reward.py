@@ -108,7 +108,9 @@ class CompiledReward:
         self.spec = spec
         self._program = _Program(spec, library)
         self._rows = [PAYS.index(s.pays) for s in spec.stages]
-        self._costs = [(n.weight, library.term(n.term), dict(n.params)) for n in spec.costs.children]
+        self._costs = [
+            (n.weight, library.term(n.term), library.term(n.term).bind(n.params)) for n in spec.costs.children
+        ]
         for _, term, _params in self._costs:
             if term.kind != "penalty":
                 raise ConfigError(f"reward term {term.name!r} is not a penalty and cannot be a cost")

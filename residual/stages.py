@@ -56,6 +56,8 @@ class Fit:
     """Direction, about z of the base, in which something that slides opens [rad]."""
     slid_m: float = 0.1
     """Displacement of the target from the goal, in that direction, at which a slide is done [m]."""
+    goal_slides: bool = False
+    """Whether the goal gives way a little when it is touched, as a drawer does."""
     turns_rad: tuple[float, ...] = ()
     """Headings of the tool from the target's at which the fingers fit round it; empty when any does [rad]."""
 

@@ -124,6 +124,14 @@ def _turned_back(heading_rad: float) -> float:
     return heading_rad - 3.14 if heading_rad > 0 else heading_rad + 3.14
 
 
+def _guards(fit: Fit) -> tuple[RewardNode, ...]:
+    """Returns what is charged whatever the mask: a goal that moves, or it would pay to push it to the target.
+
+    A mm costs 0.4, and 0.12 where the goal is a thing that slides: a hand that fills a drawer touches it.
+    """
+    return (leaf("disturbed", 3.0 if fit.goal_slides else 10.0, role="goal", scale_m=0.025),)
+
+
 _STAGES = MappingProxyType(
     {Manner.PLACE: _place, Manner.INSERT: _insert, Manner.WIPE: _wipe, Manner.PULL: _pull, Manner.PUSH: _push}
 )
@@ -151,8 +159,6 @@ _COSTS = (
     leaf("off_table", 2.0, role="target"),
 )
 """Of every mode."""
-_GUARDS = (leaf("disturbed", 10.0, role="goal", scale_m=0.025),)
-"""Of every mode, whatever the mask: a mm that the goal is moved costs 0.4, or it would pay to push it away."""
 _KEEP_OTHERS = leaf("disturbed", 0.05, role="distractor")
 _COSTS_OF: Mapping[FailureMode, tuple[RewardNode, ...]] = MappingProxyType(
     {
@@ -193,6 +199,7 @@ def find_template(manner: Manner, mode: FailureMode, fit: Fit | None = None) -> 
     """
     if mode not in MODES:
         raise unknown_name(f"failure mode with a reward template for {str(manner)!r}", str(mode), map(str, MODES))
-    stages = _STAGES[manner](Fit() if fit is None else fit)
+    fit = fit or Fit()
+    stages = _STAGES[manner](fit)
     stages = (*_BEFORE.get(mode, ()), *(_changed(s, mode) for s in stages))
-    return Template(stages=stages, costs=(*_COSTS, *_COSTS_OF[mode]), guards=_GUARDS)
+    return Template(stages=stages, costs=(*_COSTS, *_COSTS_OF[mode]), guards=_guards(fit))
