@@ -255,7 +255,7 @@ def _by_target() -> dict[tuple[Wording, str], tuple[str, ...]]:
         "training": training, "paraphrases": held_out, "all": training + held_out
     }  # fmt: skip
     return {
-        (wording, thing): tuple(text for text in texts if INFO.course(text).subtasks[1].roles.target == thing)
+        (wording, thing): tuple(text for text in texts if INFO.named(text) == thing)
         for wording, texts in wordings.items()
         for thing in ("ball", "lime")
     }

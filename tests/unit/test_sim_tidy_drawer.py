@@ -49,8 +49,7 @@ class Set(TidyDrawer):
         pos, cabinet = scene.object_pos_in_base.copy(), scene.object_pos_in_base[CABINET]
         slid = np.array([self._out_m, 0.0, 0.0])
         pos[DRAWER], pos[HANDLE] = cabinet + DRAWER_IN_CABINET_M - slid, cabinet + HANDLE_IN_CABINET_M - slid
-        target = INFO.course(scene.instruction).subtasks[1].roles.target
-        order = (BALL, LIME) if target == "ball" else (LIME, BALL)
+        order = (BALL, LIME) if INFO.named(scene.instruction) == "ball" else (LIME, BALL)
         for thing, spot in zip(order, self._spots, strict=True):
             pos[thing] = pos[thing] if spot is None else pos[DRAWER] + spot
         return replace(scene, object_pos_in_base=pos)
@@ -107,9 +106,9 @@ class Dream:
 
 @pytest.fixture(scope="module")
 def nominal() -> tuple[BatchWorld, list[WorldState]]:
-    """24 episodes driven by the expert: the world at the end, and the state at every step."""
-    world, states = BatchWorld(TidyDrawer(), 24), []
-    world.reset(np.arange(24), 300 + np.arange(24))
+    """16 episodes driven by the expert: the world at the end, and the state at every step."""
+    world, states = BatchWorld(TidyDrawer(), 16), []
+    world.reset(np.arange(16), 300 + np.arange(16))
     for _ in range(112):
         states.append(world.state())
         world.step(EXPERT.act(states[-1]))
@@ -118,8 +117,8 @@ def nominal() -> tuple[BatchWorld, list[WorldState]]:
 
 @pytest.fixture(scope="module")
 def recovery() -> tuple[BatchWorld, Bools]:
-    """5 episodes of each mode: blind for a random 0.2 to 4.5 s, then the expert; whether it ever succeeded."""
-    n = 5 * len(INFO.modes)
+    """4 episodes of each mode: blind for a random 0.2 to 4.5 s, then the expert; whether it ever succeeded."""
+    n = 4 * len(INFO.modes)
     world, dream, since, success = armed(n), Dream(n), np.zeros(n, dtype=int), np.zeros(n, dtype=bool)
     delay = np.random.default_rng(1).integers(4, 91, n)
     for _ in range(300):
@@ -195,7 +194,7 @@ def test_the_hand_is_gentle(nominal: tuple[BatchWorld, list[WorldState]]) -> Non
 def test_the_handle_goes_with_the_drawer(nominal: tuple[BatchWorld, list[WorldState]]) -> None:
     for state in nominal[1][::10]:
         offset = state.object_pos_in_base[:, HANDLE] - state.object_pos_in_base[:, DRAWER]
-        assert offset == pytest.approx(np.tile(HANDLE_IN_DRAWER_M, (24, 1)))
+        assert offset == pytest.approx(np.tile(HANDLE_IN_DRAWER_M, (16, 1)))
     assert max(float(out(s).max()) for s in nominal[1]) < RANGE_M + 0.003
 
 
@@ -256,7 +255,7 @@ def test_every_failure_strikes_and_the_expert_recovers(recovery: tuple[BatchWorl
 
 
 def test_who_does_not_look_believes_all_is_done_and_fails() -> None:
-    n = 3 * len(INFO.modes)
+    n = 2 * len(INFO.modes)
     world, dream, success = armed(n), Dream(n), np.zeros(n, dtype=bool)
     for _ in range(140):
         world.step(EXPERT.act(dream.state(world)))
