@@ -11,7 +11,7 @@ import numpy as np
 from core.arrays import Bools, Floats
 from core.scene import ROLES
 from sim.task import Blow, Cue, Disturbance, Facts
-from sim.tasks.peg_parts import FUNNEL_M, HOLE_M, PEG, SOCKET, aside_m, depth_m
+from sim.tasks.peg_parts import PEG, SOCKET, aside_m, depth_m
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,11 @@ class SocketMoved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shifted:
-    """As the peg is lifted it shifts between the pads: its axis is no longer where the hand's is."""
+    """As the peg is lifted it shifts between the pads: its axis is no longer where the hand's is.
+
+    It shifts outwards, away from the arm's base: shifted inwards, it creeps back half of the way while it is swung
+    to the socket.
+    """
 
     unit: str = "m"
     """How far it shifts along the pads."""
@@ -77,10 +81,10 @@ class Shifted:
         return _lifted(cue.facts, 0.01)
 
     def strike(self, facts: Facts, blow: Blow) -> Disturbance | None:
-        """Moves the peg by `strength` [m] along the pads, to one side or the other."""
+        """Moves the peg by `strength` [m] along the pads."""
         target = _index(facts, blow.i, "target")
         yaw = _heading(facts.state.object_quat_xyzw_in_base[blow.i, target])
-        along = np.array([np.cos(yaw), np.sin(yaw), 0.0]) * blow.rng.choice([-1.0, 1.0])
+        along = np.array([np.cos(yaw), np.sin(yaw), 0.0])
         pos = facts.state.object_pos_in_base[blow.i, target] + blow.strength * along
         return Disturbance(place={target: pos}, yaw={target: yaw})
 
@@ -91,15 +95,15 @@ class Jammed:
 
     unit: str = "m"
     """How far the socket is knocked."""
-    default: float = 0.013
-    above_m: float = 0.022
+    default: float = 0.015
+    above_m: float = 0.030
     """How high above the rim the peg's lower end is at most [m]."""
 
     def due(self, cue: Cue) -> Bools:
         """Returns where the held peg is about to enter, shape (N,)."""
         peg, socket = cue.facts.state.of("target"), cue.facts.state.of("goal")
         depth = depth_m(peg, socket)
-        return np.asarray(cue.facts.held() & (aside_m(peg, socket) < 0.005) & (depth < 0.0) & (depth > -self.above_m))
+        return np.asarray(cue.facts.held() & (aside_m(peg, socket) < 0.006) & (depth < 0.0) & (depth > -self.above_m))
 
     def strike(self, facts: Facts, blow: Blow) -> Disturbance | None:
         """Moves the socket by `strength` [m] along one of its sides."""
@@ -107,10 +111,6 @@ class Jammed:
         turn = blow.rng.integers(4) * np.pi / 2
         aside = blow.strength * np.array([np.cos(turn), np.sin(turn), 0.0])
         return Disturbance(place={goal: facts.state.object_pos_in_base[blow.i, goal] + aside})
-
-
-SITS_M = HOLE_M + FUNNEL_M - PEG.size_m[0]
-"""A peg that is further aside than this sits on the rim, whatever gives way [m]."""
 
 
 def _lifted(facts: Facts, height_m: float) -> Bools:

@@ -78,7 +78,7 @@ PEG_LOW_M, PEG_HIGH_M = np.array([0.34, -0.26]), np.array([0.54, 0.02])
 """Where the peg starts, x and y [m]."""
 SOCKET_LOW_M, SOCKET_HIGH_M = np.array([0.38, 0.12]), np.array([0.54, 0.25])
 """Where the socket starts; the demonstrations never show it elsewhere [m]."""
-APART_M = 0.20
+APART_M = 0.24
 """Smallest distance of peg and socket: the block fits between."""
 TURNED_RAD = 0.08
 """The peg starts turned by up to this much; the pads set it straight."""
