@@ -39,10 +39,11 @@ def trained() -> ResidualSkill:
     beta[list(DIMS)] = 1.0
     actor = random_network(FEATURES, len(DIMS))
     card = SkillCard(
-        name="drop", task="fruit_on_plate", manner=Manner.PLACE, modes=(FailureMode.DROP,), stages=(RecoveryStage.APPROACH,),
-        space=ResidualSpace(dims=DIMS, alpha=alpha, beta=beta), resume_when="placed", weights_file="drop.safetensors",
-        weights_sha256=actor_sha256(actor), reward_hash="", base_policy="b@0", surrogate="s@0", warm_start="none",
-        train_seed=0, train_steps=0, eval_seeds=(0, 0), evaluation=Rate(k=0, n=0), base_alone=Rate(k=0, n=0),
+        name="drop", task="fruit_on_plate", manner=Manner.PLACE, modes=(FailureMode.DROP,),
+        stages=(RecoveryStage.APPROACH,), space=ResidualSpace(dims=DIMS, alpha=alpha, beta=beta), resume_when="placed",
+        weights_file="drop.safetensors", weights_sha256=actor_sha256(actor), reward_hash="", base_policy="b@0",
+        surrogate="s@0", warm_start="none", lint="passed", inputs="state", train_seed=0, train_steps=0,
+        eval_seeds=(0, 0), evaluation=Rate(k=0, n=0), base_alone=Rate(k=0, n=0),
     )  # fmt: skip
     return ResidualSkill(TrainedCard(card=card, actor=actor), INFO.course("put the apple on the plate"))
 

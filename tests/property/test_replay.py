@@ -19,16 +19,30 @@ from core.ports import Evidence
 from core.probe import NOMINAL, ProbeLayer, ProbeWeights
 from core.recovery import RecoveryDescriptor, RecoveryStage
 from core.robots import EE_DELTA
+from core.scene import SceneRoles
+from core.subtasks import Course, Manner, SubTask, Where
 from runtime.config import RecoverLimits, RuntimeConfig
-from runtime.record.codec import dumps
+from runtime.plan import LoopPlan, build_loop
+from runtime.record.codec import dumps, loads
 from runtime.record.reader import read_episode
 from runtime.record.replay import replay
 from runtime.record.writer import EpisodeWriter
-from runtime.rehearsal import Rehearsal, believe, meta_of, plan_to_plate, rehearsal
+from runtime.rehearsal import COURSE, Rehearsal, believe, meta_of, plan_to_plate, rehearsal
 from runtime.watch.features import FIXED, LAYOUT
 
 TICKS = 150
 POLICY_FEATURES = 5
+AWAY = SubTask(
+    name="lemon off the plate",
+    manner=Manner.PUSH,
+    roles=SceneRoles(target="lemon", goal="plate"),
+    done=(
+        Where(thing="lemon", anchor="plate", low=np.array([-np.inf, 0.06, -np.inf]), high=np.full(3, np.inf)),
+        Where(thing="lemon", low=np.full(3, -np.inf), high=np.array([np.inf, np.inf, -0.1])),
+    ),
+)
+TWO = Course(names=COURSE.names, subtasks=(AWAY, *COURSE.subtasks))
+"""A course that says inf and -inf, and of which the first half is done from the start."""
 
 
 class Trouble:
@@ -120,6 +134,9 @@ def random_run(seed: int) -> Rehearsal:
         images={"front": rng.integers(0, 255, (8, 8, 3)).astype(np.uint8)},
     )
     trouble.cell = policy.cell = stage.cell
+    if seed % 3 == 0:
+        plan = replace(stage.plan, course=TWO)
+        stage = replace(stage, plan=plan, loop=build_loop(plan, stage.ports))
     with stage.cell:
         for _ in range(TICKS):
             stage.loop.tick()
@@ -134,6 +151,19 @@ def runs() -> list[Rehearsal]:
 def test_forty_random_runs_replay_bit_for_bit(runs: list[Rehearsal]) -> None:
     for stage in runs:
         assert replay(stage.episode()).mismatch is None
+
+
+def test_a_plan_with_boxes_that_reach_to_infinity_comes_back_bit_for_bit(runs: list[Rehearsal]) -> None:
+    plan = runs[3].plan
+    again = loads(LoopPlan, dumps(plan))
+    assert dumps(again) == dumps(plan)
+    for sub, read in zip(plan.course.subtasks, again.course.subtasks, strict=True):
+        assert (read.name, read.manner, read.roles) == (sub.name, sub.manner, sub.roles)
+        for box, got in zip(sub.done, read.done, strict=True):
+            assert (got.thing, got.anchor) == (box.thing, box.anchor)
+            assert got.low.tobytes() == box.low.tobytes()
+            assert got.high.tobytes() == box.high.tobytes()
+    assert np.isinf(again.course.subtasks[0].done[0].high).all()
 
 
 def test_the_random_runs_visit_every_phase_and_every_source(runs: list[Rehearsal]) -> None:

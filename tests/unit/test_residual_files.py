@@ -45,11 +45,11 @@ def network(*sizes: int, seed: int = 0) -> Mlp:
 def skill() -> TrainedCard:
     actor = network(FEATURES, 16, EE_DELTA.size)
     card = SkillCard(
-        name="drop", task="fruit_on_plate", manner=Manner.PLACE, modes=(FailureMode.DROP,), stages=(RecoveryStage.APPROACH,),
-        space=default_space(), resume_when="placed", weights_file="drop.safetensors",
+        name="drop", task="fruit_on_plate", manner=Manner.PLACE, modes=(FailureMode.DROP,),
+        stages=(RecoveryStage.APPROACH,), space=default_space(), resume_when="placed", weights_file="drop.safetensors",
         weights_sha256=actor_sha256(actor), reward_hash="0" * 64, base_policy=BASE, surrogate="surrogate@1",
-        warm_start="none", train_seed=0, train_steps=1000, eval_seeds=(5, 9), evaluation=Rate(k=9, n=10),
-        base_alone=Rate(k=1, n=10),
+        warm_start="none", lint="passed", inputs="state", train_seed=0, train_steps=1000, eval_seeds=(5, 9),
+        evaluation=Rate(k=9, n=10), base_alone=Rate(k=1, n=10),
     )  # fmt: skip
     return TrainedCard(card=card, actor=actor)
 
@@ -209,6 +209,11 @@ def test_a_bank_is_divided_by_seed(bank: tuple[FailureState, ...]) -> None:
     assert not (seeds[0] | seeds[1]) & seeds[2]
     with pytest.raises(ConfigError, match="cannot be divided"):
         divide(bank[:3])
+
+
+def test_a_bank_is_told_apart_by_the_sub_task_that_failed(bank: tuple[FailureState, ...]) -> None:
+    assert {k: {s.subtask for s in part} for k, part in by_subtask(bank).items()} == {0: {0}, 1: {1}}
+    assert sum(map(len, by_subtask(bank).values())) == len(bank)
 
 
 def test_a_mixture_holds_the_wanted_share_of_late_states(bank: tuple[FailureState, ...]) -> None:

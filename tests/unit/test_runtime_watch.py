@@ -117,7 +117,10 @@ def hand(openings: Sequence[float], command: float = 0.0, height: float = 0.03, 
     ]
 
 
-def grasp(told: Course = course(APPLE, LEMON)) -> GraspLost:
+SORT = course(APPLE, LEMON)
+
+
+def grasp(told: Course = SORT) -> GraspLost:
     return GraspLost(told, RULES, LIMITS)
 
 
