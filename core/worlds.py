@@ -80,7 +80,7 @@ class DomainParams:
     table_height_m: Floats
     """Height of the table top above its nominal height [m]."""
     gripper_friction_scale: Floats
-    """Friction of the fingertips, on top of `friction_scale`, dimensionless."""
+    """Friction between the fingertips and what they grasp, on top of `friction_scale`, dimensionless."""
     joint_offset_rad: Floats
     """How far each joint is truly turned beyond what its encoder says, shape (N, 7) [rad]."""
 

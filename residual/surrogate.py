@@ -20,8 +20,11 @@ from residual.mlp import Mlp
 
 MOST_SUBTASKS = 4
 """Sub-tasks that the network tells apart; any beyond count as the last."""
-INPUTS = 8 + 5 * 3 + len(MANNERS) + MOST_SUBTASKS + 1
-"""Proprioception, tool to target, goal and distractor, target to goal, target, manner, sub-tasks done."""
+INPUTS = 8 + 5 * 3 + 2 * 9 + len(MANNERS) + MOST_SUBTASKS + 1
+"""Proprioception, tool to target, goal and distractor, target to goal, target; tool to target and target to goal once
+more, close up; manner, sub-tasks done."""
+CLOSE_M, WAVE_M = 0.06, 0.05
+"""How near the close-up reaches, and its wave length [m]: a hand closes and a peg enters within a tenth of it."""
 _TARGET, _DISTRACTOR, _GOAL = ROLES.index("target"), ROLES.index("distractor"), ROLES.index("goal")
 _MANNER_ROWS, _PROGRESS_ROWS = np.eye(len(MANNERS)), np.eye(MOST_SUBTASKS + 1)
 
@@ -63,7 +66,18 @@ def surrogate_inputs(proprio: Floats, tracked: Tracked) -> Floats:
     target, goal, distractor = pos[:, _TARGET], pos[:, _GOAL], pos[:, _DISTRACTOR]
     done = _PROGRESS_ROWS[np.minimum(tracked.due.progress, MOST_SUBTASKS)]
     places = [target - tcp, goal - tcp, distractor - tcp, goal - target, target]
-    return np.concatenate([proprio, *places, _MANNER_ROWS[tracked.due.manner], done], axis=1)
+    near = [_close_up(target - tcp), _close_up(goal - target)]
+    return np.concatenate([proprio, *places, *near, _MANNER_ROWS[tracked.due.manner], done], axis=1)
+
+
+def _close_up(offset: Floats) -> Floats:
+    """Returns what tells small offsets (N, 3) [m] apart, and is 0 for large ones, shape (N, 9).
+
+    Source: Fourier features (Tancik et al. 2020), here of one wave length, faded out with the distance.
+    """
+    fade = np.exp(-(offset * offset).sum(axis=1, keepdims=True) / CLOSE_M**2)
+    phase = offset * (2.0 * np.pi / WAVE_M)
+    return np.concatenate([fade * np.sin(phase), fade * np.cos(phase), np.tanh(offset / CLOSE_M)], axis=1)
 
 
 class SurrogatePolicy:

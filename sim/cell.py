@@ -120,8 +120,9 @@ class Cell:
     """How each sliding object is guided, None for the others."""
     material_geoms: Ints
     """Geometries whose friction the domain scales: objects and finger pads."""
-    pad_geoms: Ints
-    """The finger pads among them."""
+    grip_geoms: Ints
+    """Those among them that meet in a grip: the pads, and what they grasp. The rougher of two surfaces rules a contact,
+    so that both have to be scaled; what lies on the table still has the table's friction."""
     object_bodies: Ints
     """Bodies whose mass the domain scales."""
     touch: slice
@@ -283,7 +284,7 @@ def _indexed(model: mujoco.MjModel, objects: tuple[ObjectInfo, ...], pressed: tu
         mocap=np.array(model.body_mocapid[bodies], dtype=np.int64),
         slides=tuple(_slide(model, int(body)) for body in bodies),
         material_geoms=np.array(geoms + pads, dtype=np.int64),
-        pad_geoms=np.array(pads, dtype=np.int64),
+        grip_geoms=np.array([g for g, o in zip(geoms, objects, strict=True) if o.graspable] + pads, dtype=np.int64),
         object_bodies=bodies.astype(np.int64),
         touch=slice(0, forces),
         pads=slice(forces, touches),

@@ -8,9 +8,6 @@ from core.worlds import DomainParams
 from sim.arm_parts import KP
 from sim.cell import Cell
 
-PAD_CONDIM = 6
-"""Contact dimensions of fingertips that rule their contacts: as many as fruit has."""
-
 
 class DomainFields:
     """Per-world model fields; they stay shared until the first world that is not nominal.
@@ -34,7 +31,8 @@ class DomainFields:
         model = self._cell.model
         geoms, bodies, servos = self._cell.material_geoms, self._cell.object_bodies, np.arange(len(KP))
         self._scale("geom_friction", model.geom_friction, ids, geoms, domain.friction_scale)
-        self._grip(ids, domain)
+        grip = domain.friction_scale * domain.gripper_friction_scale
+        self._scale("geom_friction", model.geom_friction, ids, self._cell.grip_geoms, grip)
         self._scale("body_mass", model.body_mass, ids, bodies, domain.mass_scale)
         self._scale("body_inertia", model.body_inertia, ids, bodies, domain.mass_scale)
         self._scale("actuator_gainprm", model.actuator_gainprm, ids, servos, domain.gain_scale)
@@ -43,15 +41,6 @@ class DomainFields:
         height = self._batch.expand("geom_pos")
         height[ids, table, 2] = model.geom_pos[table, 2] + domain.table_height_m
         self._batch.set_const(ids)
-
-    def _grip(self, ids: Ints, domain: DomainParams) -> None:
-        """Gives fingertips their own friction: they rule their contacts then, else the rougher of two surfaces does."""
-        pads, own = self._cell.pad_geoms, domain.gripper_friction_scale != 1.0
-        scale = domain.friction_scale * domain.gripper_friction_scale
-        self._scale("geom_friction", self._cell.model.geom_friction, ids, pads, scale)
-        for name, value in (("geom_priority", 1), ("geom_condim", PAD_CONDIM)):
-            nominal = getattr(self._cell.model, name)[pads]
-            self._batch.expand(name)[np.ix_(ids, pads)] = np.where(own[:, None], value, nominal)
 
     def _scale(self, name: str, nominal: Floats, ids: Ints, rows: Ints, scale: Floats) -> None:
         values = self._batch.expand(name)
