@@ -136,7 +136,8 @@ class Brain:
 
     def done(self, course: Course) -> TaskDone:
         """Returns what claims an episode's success."""
-        return TaskDone(course, replace(self._runtime.hand, retreat_m=DONE_RETREAT_M), ticks=DONE_TICKS)
+        rules, table_m = replace(self._runtime.hand, retreat_m=DONE_RETREAT_M), self._runtime.guard.table_height_m
+        return TaskDone(course, rules, ticks=DONE_TICKS, table_height_m=table_m)
 
     def chat_usage(self) -> ChatUsage:
         """Returns what the chat model was asked by the loop made last, and what it cost."""

@@ -73,6 +73,9 @@ COMMANDS = {
     "bench sim": Command(
         module="regrasp.bench", config="BenchSimConfig", function="bench_sim",
         summary="simulation steps per CPU-second and the grasp gate"),
+    "bench train": Command(
+        module="regrasp.bench_train", config="BenchTrainConfig", function="bench_train",
+        summary="recovery training end to end: environment steps per CPU-second"),
     "bench ipc": Command(
         module="regrasp.bench_ipc", config="BenchIpcConfig", function="bench_ipc",
         summary="time of an image and a state to another process: ring, ZeroMQ, ROS 2"),

@@ -181,7 +181,7 @@ class Coach(BaseCallback):  # type: ignore[misc]  # stable-baselines3 is seen as
 
     def finish(self) -> None:
         """Evaluates the last actor unless training stopped on a good one."""
-        if self._good < self._config.stop_times:
+        if self._good < self._config.stop_times and self._config.judge_last:
             self._note(self._success(), self._evaluate())
             self._save()
 

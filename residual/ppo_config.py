@@ -38,6 +38,8 @@ class PpoConfig:
     """Environment steps between evaluations."""
     eval_from: float = 0.6
     """Success rate of the training episodes below which evaluations are skipped."""
+    judge_last: bool = True
+    """Whether the last actor is evaluated too."""
     stop_rate: float = 0.97
     """Training ends when this was reached `stop_times` times in a row."""
     stop_times: int = 2

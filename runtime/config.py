@@ -127,6 +127,8 @@ class HandRules:
     """A held object is lifted when the tool centre point is this high over the table [m]."""
     retreat_m: float = 0.06
     """The hand has retreated when the tool is this far from what it let go of [m]."""
+    withdrawn_m: float = 0.09
+    """A hand that keeps its tool has withdrawn when the tool centre point is this high over the table [m]."""
     fresh_s: float = 1.0
     """An estimate older than this proves nothing [s]."""
     confidence: float = 0.3
