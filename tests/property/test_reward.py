@@ -61,7 +61,7 @@ masks = st.builds(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(mode=st.sampled_from(MODES), active=masks)
 def test_any_sufficient_mask_compiles_the_same_twice_and_survives_json(
     mode: FailureMode, active: frozenset[str]
@@ -71,7 +71,7 @@ def test_any_sufficient_mask_compiles_the_same_twice_and_survives_json(
     assert spec_from_json(spec_to_json(spec)).hash == spec.hash
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(mode=st.sampled_from(MODES), active=masks)
 def test_the_potential_lies_in_zero_to_one_and_costs_are_never_positive(
     mode: FailureMode, active: frozenset[str]
