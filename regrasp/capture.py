@@ -9,7 +9,7 @@ from core.arrays import Floats
 from core.failures import FailureMode
 from core.flow import ActionChunk
 from core.scene import SceneState, TrackedObject
-from core.worlds import FailureState, Injection
+from core.worlds import FailureState, Injection, WorldState
 from regrasp.rollout_policy import BatchPolicy, RolloutConfig, Rollouts, RolloutTick, rollout
 from sim.cameras import CellCameras
 from sim.cell import PARKED_M
@@ -17,8 +17,8 @@ from sim.world import BatchWorld
 
 AGES_S = (0.2, 0.45, 0.9, 1.6, 2.8, 4.5)
 """Ages at which a failure is captured, early to late [s]; the monitor may speak at any of them."""
-LATEST_TICKS = 170
-"""Rollouts end here: the last capture is due by then."""
+LATEST = 0.75
+"""Rollouts end after this share of an episode: nearly all captures are due by then."""
 LATENCY_TICKS = 1
 """As in the loop: a chunk is there one tick after its observation."""
 
@@ -41,29 +41,36 @@ class _Net:
     states: list[FailureState] = field(default_factory=list)
     caught: dict[int, int] = field(default_factory=dict)
     """How many ages were caught, by episode number."""
+    failed: dict[int, int] = field(default_factory=dict)
+    """Sub-task that failed, the first one that was due since the failure struck, by episode number."""
 
     def watch(self, tick: RolloutTick) -> None:
-        """Catches every world that reached its next age."""
+        """Catches every world that reached its next age and has not got over its failure."""
         for i in np.flatnonzero(tick.running):
             episode = int(tick.episodes[i])
             struck_s = tick.world.injected_at(int(i))
             count = self.caught.get(episode, 0)
             if np.isnan(struck_s) or count == len(AGES_S):
                 continue
+            due = int(tick.state.subtask[i])
+            self.failed[episode] = min(due, self.failed.get(episode, due))
             age_s = float(tick.state.time_s[i]) - struck_s
             if age_s >= AGES_S[count]:
                 self.caught[episode] = count + 1
-                self.states.append(self._state(tick, int(i), episode, age_s))
+                if due == self.failed[episode]:
+                    self.states.append(self._state(tick, int(i), episode, age_s))
 
     def _state(self, tick: RolloutTick, i: int, episode: int, age_s: float) -> FailureState:
-        t_ns = tick.observations[i].t_ns
+        t_ns, chunk = tick.observations[i].t_ns, tick.chunks[i]
         return FailureState(
             snapshot=tick.world.snapshot(i),
             mode=self.modes[episode],
             seed=int(self.seeds[episode]),
             age_s=age_s,
-            queue=_rest(tick.chunks[i], t_ns),
-            belief=_belief(tick.state.object_names, tick.world.before_injection(i), t_ns),
+            queue=_rest(chunk, t_ns),
+            belief=_belief(tick.state, i, tick.world.before_injection(i), t_ns),
+            subtask=int(tick.state.subtask[i]),
+            policy_features=np.zeros(0) if chunk is None else np.array(chunk.features),
         )
 
 
@@ -102,7 +109,7 @@ def capture_bank(
         cameras,
         policy,
         np.array(seeds),
-        config=RolloutConfig(latency_ticks=LATENCY_TICKS, most_ticks=LATEST_TICKS),
+        config=RolloutConfig(latency_ticks=LATENCY_TICKS, most_ticks=round(LATEST * world.task.info.episode_steps)),
         injections=[Injection(mode=mode) for mode in injected],
         watch=watch,
     )
@@ -120,11 +127,16 @@ def _rest(chunk: ActionChunk | None, t_ns: int) -> ActionChunk | None:
     return ActionChunk(obs_t_ns=t_ns, values=rest, dt_s=chunk.dt_s, policy_id=chunk.policy_id)
 
 
-def _belief(names: Sequence[str], positions: Floats, t_ns: int) -> SceneState:
-    """Returns the scene before the injection, as the base still believes it."""
+def _belief(state: WorldState, i: int, before: Floats, t_ns: int) -> SceneState:
+    """Returns the scene as the base of world `i` still believes it.
+
+    Whoever plays a role is thought to be where it was before the injection; the rest is where it is.
+    """
+    stale = np.isin(np.arange(len(before)), state.roles[i])
+    positions = np.where(stale[:, None], before, state.object_pos_in_base[i])
     objects = {
         name: TrackedObject(pos_in_base=pos, t_ns=t_ns, confidence=1.0)
-        for name, pos in zip(names, positions, strict=True)
+        for name, pos in zip(state.object_names, positions, strict=True)
         if pos[2] > PARKED_M[2] / 2
     }
     return SceneState(t_ns=t_ns, objects=objects, source="truth")
