@@ -5,7 +5,13 @@ rank: leave the peg that is in the hole; bring in the peg it holds; fetch the pe
 peg that sits askew in the hand goes where it belongs all the same.
 
 Near the rim it gives way: the commanded pose leads the tool by little, so that the funnel can push the peg into the
-middle and nothing is pressed hard. A peg that is pressed and does not sink is led round in small circles.
+middle and nothing is pressed hard. A peg that is pressed and does not sink is led round in small circles. So it need
+not know exactly where things are. With a constant random error of peg and socket, of the given standard deviation along
+every axis, it succeeds in so many of 128 episodes (seeds 8000 to 8127); nearly all that fail are off by more than the 8
+mm of the funnel:
+
+    error       2 mm    3 mm    4 mm
+    success     100 %   96 %    87 %
 """
 
 from dataclasses import dataclass
