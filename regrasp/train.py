@@ -155,14 +155,14 @@ def _modes(task: TaskEntry, config: TrainConfig) -> list[FailureMode]:
 
 def _claim(config: TrainConfig, policy_id: str) -> None:
     """Writes what is trained in this folder, or refuses a folder in which something else was begun."""
-    path, free = config.folder / "run.json", ("modes", "minutes", "workers", "models", "out")
+    path, free = config.folder / "logs" / "run.json", ("modes", "minutes", "workers", "models", "out")
     kept = {k: v for k, v in asdict(config).items() if k not in free}
     text = json.dumps({"policy": policy_id, **kept}, indent=1, sort_keys=True, default=str) + "\n"
     if path.is_file() and path.read_text() != text:
         raise ArtifactError(
             f"{config.folder} holds a run with other settings ({path.name}); give another --out, or delete the folder"
         )
-    config.folder.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
 
