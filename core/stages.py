@@ -42,9 +42,7 @@ PUSHING_M = 0.08
 OVER_M = {Manner.PLACE: 0.05, Manner.INSERT: 0.03, Manner.WIPE: 0.05, Manner.PULL: 0.0, Manner.PUSH: 0.0}
 """A held thing this near to the goal in the table plane is over it, by manner [m]."""
 OBSTACLE_ASIDE_M = 0.07
-"""A tool this near to an obstacle in the table plane has to go up first [m]."""
-OBSTACLE_UP_M = 0.10
-"""Unless it is this far above the obstacle's centre [m]."""
+"""A tool this near to an obstacle in the table plane, and lower than its top, has to go up first [m]."""
 _TARGET, _DISTRACTOR, _GOAL, _OBSTACLE = range(len(ROLES))
 
 
@@ -166,9 +164,10 @@ def stages_now(situation: Situation, held: Bools | None = None) -> Ints:
     """Returns the index into `STAGES` of what is to be done next, shape (N,).
 
     In order of rank: all done: let go, then RETREAT; something else than the target in the hand, or a hand that closed
-    on nothing known: RELEASE; beside an obstacle and lower than its top: RETREAT; an open hand still at the distractor:
-    RETREAT; the target in the hand: LIFT, TRANSPORT, then PLACE, INSERT or WIPE over the goal, PULL at a handle; else
-    fetch it: APPROACH, ALIGN above it, GRASP at it; PUSH when near to what is pushed.
+    on nothing known: RELEASE; beside an obstacle and lower than its top (twice the height of its centre), unless the
+    target in the hand is at its goal: RETREAT; an open hand still at the distractor: RETREAT; the target in the hand:
+    LIFT, TRANSPORT, then PLACE, INSERT or WIPE over the goal, PULL at a handle; else fetch it: APPROACH, ALIGN above
+    it, GRASP at it; PUSH when near to what is pushed.
 
     Args:
         situation: N arms.
@@ -181,22 +180,22 @@ def stages_now(situation: Situation, held: Bools | None = None) -> Ints:
     gap = np.where(s.seen, _norm(offset), np.inf)
     target, has = s.pos_in_base[:, _TARGET], held[:, 0]
     over = s.seen[:, _GOAL] & (_norm((target - s.pos_in_base[:, _GOAL])[:, :2]) < _OVER[manner])
-    beside = (aside[:, _OBSTACLE] < OBSTACLE_ASIDE_M) & (offset[:, _OBSTACLE, 2] > -OBSTACLE_UP_M)
+    push, pull, wipe = (manner == MANNERS.index(m) for m in (Manner.PUSH, Manner.PULL, Manner.WIPE))
+    beside = (aside[:, _OBSTACLE] < OBSTACLE_ASIDE_M) & (s.tcp_pos_in_base[:, 2] < 2 * s.pos_in_base[:, _OBSTACLE, 2])
     leaving = (s.command >= 0.5) & (gap[:, _DISTRACTOR] < np.minimum(BESIDE_M, gap[:, _TARGET]))
-    push, pull = manner == MANNERS.index(Manner.PUSH), manner == MANNERS.index(Manner.PULL)
-    away = (gap[:, _TARGET] > AWAY_M) & (s.command >= 0.5) | push | (manner == MANNERS.index(Manner.WIPE))
+    away = (gap[:, _TARGET] > AWAY_M) & (s.command >= 0.5) | push | wipe
     rules = [
         (s.finished & away, RecoveryStage.RETREAT),
         (s.finished, RecoveryStage.RELEASE),
         (gripping(s) & ~has, RecoveryStage.RELEASE),
-        (beside, RecoveryStage.RETREAT),
+        (beside & ~(has & (over | pull)), RecoveryStage.RETREAT),
         (leaving, RecoveryStage.RETREAT),
         (push & (gap[:, _TARGET] < PUSHING_M), RecoveryStage.PUSH),
         (push, RecoveryStage.APPROACH),
         (has & pull, RecoveryStage.PULL),
     ]  # fmt: skip
     index = np.select([where for where, _ in rules], [STAGES.index(stage) for _, stage in rules], -1)
-    carried = np.select([over, target[:, 2] > LIFTED_M], [_LAST[manner], STAGES.index(RecoveryStage.TRANSPORT)], _LIFT)
+    carried = np.select([over, wipe | (target[:, 2] > LIFTED_M)], [_LAST[manner], _TRANSPORT], _LIFT)
     at = np.abs(offset[:, _TARGET, 2]) < AT_M
     fetched = np.where(aside[:, _TARGET] < ABOVE_M, np.where(at, _GRASP, _ALIGN), _APPROACH)
     return np.asarray(np.where(index >= 0, index, np.where(has, carried, fetched)), dtype=np.int64)
@@ -207,9 +206,8 @@ def _norm(offset: Floats) -> Floats:
 
 
 _OVER = np.array([OVER_M[m] for m in MANNERS])
-_LIFT, _GRASP, _ALIGN, _APPROACH = (
-    STAGES.index(s) for s in (RecoveryStage.LIFT, RecoveryStage.GRASP, RecoveryStage.ALIGN, RecoveryStage.APPROACH)
-)
+_APPROACH, _ALIGN, _GRASP = map(STAGES.index, (RecoveryStage.APPROACH, RecoveryStage.ALIGN, RecoveryStage.GRASP))
+_LIFT, _TRANSPORT = STAGES.index(RecoveryStage.LIFT), STAGES.index(RecoveryStage.TRANSPORT)
 _OVER_GOAL = {
     Manner.PLACE: RecoveryStage.PLACE, Manner.INSERT: RecoveryStage.INSERT, Manner.WIPE: RecoveryStage.WIPE,
     Manner.PULL: RecoveryStage.PULL, Manner.PUSH: RecoveryStage.PUSH,
