@@ -113,8 +113,8 @@ _FLAT_M = 0.03
 """Only what is lower than this has something lying on it [m]."""
 _DRAWN_IN = np.array([0.008, 0.0015, 0.006])
 """How far a thing is moved along the pads, across and up, as the fingers close on it [m]."""
-_TURNS_RAD = (-0.2, -0.08, 0.08, 0.2)
-"""How far a thing may turn in the hand from one image to the next [rad]."""
+_TURNS_RAD = (-0.06, 0.06, -0.2, 0.2)
+"""How far a thing may turn in the hand from one image to the next; the first two do while it fits well [rad]."""
 _BETWEEN_M = 0.0015
 """How far the middle of a held thing is from the middle between the fingers [m]."""
 
@@ -194,9 +194,10 @@ class Explainer:
         if own is None or own.state is not State.HELD:
             return self._gripped(thing, views, own)
         rides = self._rides(thing, views, own, own.tilt_rad)
-        if rides.fit.neat or thing.shape == "sphere":
+        if thing.shape == "sphere" or (rides.fit.neat and not own.tilt_rad):
             return rides
-        turned = [self._rides(thing, views, own, own.tilt_rad + turn) for turn in _TURNS_RAD]
+        turns = _TURNS_RAD[:2] if rides.fit.neat else _TURNS_RAD
+        turned = [self._rides(thing, views, own, own.tilt_rad + turn) for turn in turns]
         return min((rides, *turned), key=lambda e: e.cost)
 
     def _gripped(self, thing: ObjectInfo, views: Sequence[View], own: Known | None) -> Explanation:
@@ -256,7 +257,7 @@ class Explainer:
 
         if where[1] is not None and where[1].state is State.RESTING:
             stays = on_line(where[1].pos, self._config.stay_sigma_m)
-            fit = _fit(thing, rays, thing.size_m, stays, 0.0, CHECK_PX)
+            fit = _fit_near(thing, rays, thing.size_m, stays, 0.0)
             if fit.explains:
                 return Explanation(state=State.RESTING, size_m=thing.size_m, fit=fit)
         free = on_line(best(views).on_plane(float(start[2])), np.inf)
@@ -345,7 +346,7 @@ def _fit(
 def _fit_near(thing: ObjectInfo, rays: Sequence[Rays], size_m: Floats, belief: Belief, yaw_rad: float) -> Fit:
     """Fits what most probably is where it was: one step is enough then."""
     fit = _fit(thing, rays, size_m, belief, yaw_rad, CHECK_PX)
-    return fit if fit.explains else _fit(thing, rays, size_m, belief, yaw_rad)
+    return fit if fit.neat else _fit(thing, rays, size_m, belief, yaw_rad)
 
 
 def _floor(thing: ObjectInfo) -> float | None:
