@@ -8,7 +8,7 @@ that phi never falls when a later stage is reached, V_z and G_z are joined by OR
 exits of all later stages. The same mask, parameters and library give the same hash. Called by `train` and `compile`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -17,14 +17,15 @@ from core.recovery import RecoveryDescriptor, RecoveryStage
 from core.rewards import RewardNode, RewardSpec, StageReward
 from core.subtasks import Manner
 from residual.library import LIBRARY, Library
-from residual.stages import Fit, StageTemplate, Template, both, leaves
+from residual.stages import Fit, StageTemplate, Template, both, leaves, numbered
 from residual.templates import find_template
 
 Parameters = Mapping[str, Mapping[str, float | str]]
 """Values by term and parameter name; what is not given keeps the template's or the library's default."""
 
-Trees = Mapping[RecoveryStage, RewardNode]
-"""Value trees by stage; parameters that a leaf does not give take the library's defaults."""
+Trees = Mapping[str, RewardNode]
+"""Value trees by stage, a second stage of one name as NAME#2; parameters that a leaf does not give take the library's
+defaults."""
 
 SCALE = 10.0
 """lambda: the whole potential in reward units, twice the success bonus, so that no stage is lost in the costs."""
@@ -49,6 +50,7 @@ def compile_reward(
     fit: Fit | None = None,
     parameters: Parameters = MappingProxyType({}),
     trees: Trees = MappingProxyType({}),
+    costs: Sequence[RewardNode] | None = None,
     origin: Origin | None = None,
     library: Library = LIBRARY,
 ) -> RewardSpec:
@@ -60,6 +62,7 @@ def compile_reward(
         fit: Distances that fit its things, see `fitting.fit_of`; those of small things on a plate when None.
         parameters: Overrides by term; they hold wherever the term occurs, but in guards.
         trees: Trees of AND, IF and OR that take the place of a stage's own; weights are scaled to sum to 1.
+        costs: Penalties with weights in reward units that take the place of the template's; its guards stay.
         origin: What the model that made the descriptor was asked, for the record.
         library: Terms to compile against.
 
@@ -70,14 +73,15 @@ def compile_reward(
     _check_names(descriptor, parameters, library)
     template = _from_stage(find_template(manner, descriptor.mode, fit), descriptor.stage)
     template = _with_trees(template, trees, descriptor.mask.active, library)
+    template = template if costs is None else _with_costs(template, costs, descriptor.mask.active, library)
     active = descriptor.mask.active
     values = [_masked(_bound(s.value, parameters, library), active) for s in template.stages]
-    costs = [c for c in (_masked(_bound(c, parameters, library), active) for c in template.costs) if c is not None]
+    charged = [c for c in (_masked(_bound(c, parameters, library), active) for c in template.costs) if c is not None]
     guards = [_bound(c, MappingProxyType({}), library) for c in template.guards]
     spec = RewardSpec(
         library=library.id,
         stages=_stages(template.stages, values, parameters, library),
-        costs=both(*costs, *guards),
+        costs=both(*charged, *guards),
         scale=SCALE,
         provenance=_provenance(descriptor, manner, origin or Origin(), library),
     )
@@ -129,7 +133,7 @@ def _from_stage(template: Template, stage: RecoveryStage) -> Template:
 
 def _with_trees(template: Template, trees: Trees, active: frozenset[str], library: Library) -> Template:
     """Returns the template with the trees given for its stages, each weighing what the stage's own weighed."""
-    names = [str(s.stage) for s in template.stages]
+    names = numbered(s.stage for s in template.stages)
     for stage, tree in trees.items():
         if stage not in names:
             raise unknown_name("recovery stage of a reward tree", str(stage), names)
@@ -141,10 +145,19 @@ def _with_trees(template: Template, trees: Trees, active: frozenset[str], librar
                     f"tree of stage {str(stage)!r} uses term {node.term!r}, which the mask leaves out; activate it"
                 )
     stages = [
-        replace(s, value=replace(_summing(trees[s.stage]), weight=s.value.weight)) if s.stage in trees else s
-        for s in template.stages
+        replace(s, value=replace(_summing(trees[name]), weight=s.value.weight)) if name in trees else s
+        for name, s in zip(names, template.stages, strict=True)
     ]
     return replace(template, stages=tuple(stages))
+
+
+def _with_costs(template: Template, costs: Sequence[RewardNode], active: frozenset[str], library: Library) -> Template:
+    for cost in costs:
+        if cost.kind != "term" or library.term(cost.term).kind != "penalty":
+            raise ConfigError(f"{cost.term or cost.kind!r} is no cost: give penalties of the library alone")
+        if cost.term not in active:
+            raise ConfigError(f"cost {cost.term!r} is left out by the mask; activate it")
+    return replace(template, costs=tuple(costs))
 
 
 def _summing(node: RewardNode) -> RewardNode:

@@ -3,7 +3,7 @@
 Called by `residual.templates`, which puts the stages of every manner and failure mode in order.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from core.recovery import RecoveryStage
@@ -65,6 +65,16 @@ class Fit:
     def near_m(self) -> float:
         """Distance from the target's centre at which the tool has it [m]."""
         return 0.03 + self.grip_up_m
+
+
+def numbered(names: Iterable[str]) -> tuple[str, ...]:
+    """Returns the names in order, the second of a kind as NAME#2: a recovery may have two stages of one name."""
+    seen: dict[str, int] = {}
+    labels = []
+    for name in map(str, names):
+        seen[name] = seen.get(name, 0) + 1
+        labels.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return tuple(labels)
 
 
 def leaf(term: str, weight: float = 1.0, **params: float | str) -> RewardNode:
