@@ -53,7 +53,8 @@ def save_progress(folder: Path, name: str, found: Progressed) -> None:
     """
     tensors = _tensors(found)
     file = f"{name}-{fingerprint(tensors)[:8]}.safetensors"
-    sha256 = write_tensors(folder / file, tensors)
+    sha256 = write_tensors(folder / f"{file}.new", tensors)
+    os.replace(folder / f"{file}.new", folder / file)
     counts = [[len(s.features) for s in kept] for kept in found.successes]
     qualities = [[s.quality for s in kept] for kept in found.successes]
     document = {
@@ -63,7 +64,7 @@ def save_progress(folder: Path, name: str, found: Progressed) -> None:
     fresh = folder / f"{name}.json.new"
     fresh.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(fresh, folder / f"{name}.json")
-    for old in folder.glob(f"{name}-*.safetensors"):
+    for old in folder.glob(f"{name}-????????.safetensors"):
         if old.name != file:
             old.unlink(missing_ok=True)
 

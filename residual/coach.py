@@ -4,6 +4,7 @@ Called by stable-baselines3 as a callback, made by `ppo`. A round is one rollout
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,12 +41,15 @@ class TrainingPoint:
     """Environment steps so far."""
     total_steps: int
     train_success: float
-    """Share of successes among the last hundred training episodes, exploring; NaN before the first."""
+    """Share of successes among the last hundred training episodes in scenes as they are, exploring; NaN before the
+    first."""
     evaluation: Rate | None
     """Of the actor without exploration, None when not evaluated here."""
 
 
 Progress = Callable[[TrainingPoint], None]
+_RECENT = 100
+"""Training episodes whose share of successes counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,22 +137,31 @@ class Coach(BaseCallback):  # type: ignore[misc]  # stable-baselines3 is seen as
         self._next_eval = 0 if shown is not None else config.eval_every
         self._best = Rate(k=0, n=1)
         self._endings: list[Ending] = []
+        self._recent: deque[bool] = deque(maxlen=_RECENT)
+        self._resumed = False
         self._begun = time.monotonic()
         self.best: Mlp
         """Best actor that an evaluation saw."""
         self.history: list[TrainingPoint] = []
         self.changes: list[str] = []
         """What reflection and curriculum changed, in plain words."""
+        self.over = False
+        """Whether there is nothing left to do."""
 
     def resume(self, model: PPO, found: Progressed) -> None:
-        """Goes on where a run stood."""
+        """Goes on where a run stood: with the rollout that was under way, which begins anew."""
         put_weights(model, found)
         notes: Mapping[str, Any] = found.notes
         self._rounds, self._good, self._next_eval = found.rounds, int(notes["good"]), int(notes["next_eval"])
         self._best, self.best = Rate(**notes["best"]), found.best
         self.history = [_point(p) for p in notes["history"]]
         self.changes = list(notes["changes"])
-        self._curriculum.eased = bool(notes["eased"])
+        self._curriculum.eased, self._curriculum.poor = bool(notes["eased"]), int(notes["poor"])
+        self._recent.extend(notes["recent"])
+        self._endings = [Ending(success=bool(success), stuck=str(stuck)) for success, stuck in notes["endings"]]
+        self._resumed = True
+        done = bool(notes["over"]) and found.steps >= self._config.total_steps
+        self.over = done or self._good >= self._config.stop_times
         for buffer, kept in zip(self._buffers, found.successes, strict=True):
             buffer.kept = list(kept)
         if self._reflection is not None and notes["mask"] is not None:
@@ -160,9 +173,14 @@ class Coach(BaseCallback):  # type: ignore[misc]  # stable-baselines3 is seen as
         for info in self.locals.get("infos", ()):
             if "is_success" in info:
                 self._endings.append(Ending(success=bool(info["is_success"]), stuck=str(info["stuck"])))
+                self._recent.extend([] if info["eased"] else [bool(info["is_success"])])
         return not self._stop
 
     def _on_rollout_start(self) -> None:
+        if self._resumed:
+            self._resumed = False
+            self._train_critic_only(self._shown is not None and self._rounds <= self._config.critic_first)
+            return
         if self._rounds == 0:
             self.best = actor_network(self.model)
         success = self._success()
@@ -183,11 +201,11 @@ class Coach(BaseCallback):  # type: ignore[misc]  # stable-baselines3 is seen as
         """Evaluates the last actor unless training stopped on a good one."""
         if self._good < self._config.stop_times and self._config.judge_last:
             self._note(self._success(), self._evaluate())
-            self._save()
+        self.over = True
+        self._save()
 
     def _success(self) -> float:
-        buffer = [float(s) for s in self.model.ep_success_buffer or []]
-        return float(np.mean(buffer)) if buffer else float("nan")
+        return float(np.mean(self._recent)) if self._recent else float("nan")
 
     def _train_critic_only(self, only: bool) -> None:
         for parameter in (*actor_of(self.model).parameters(), self.model.policy.log_std):
@@ -273,6 +291,8 @@ class Coach(BaseCallback):  # type: ignore[misc]  # stable-baselines3 is seen as
         return {
             "good": self._good, "next_eval": self._next_eval, "best": {"k": self._best.k, "n": self._best.n},
             "history": [_plain(p) for p in self.history], "changes": self.changes, "eased": self._curriculum.eased,
+            "poor": self._curriculum.poor, "recent": list(self._recent), "over": self.over,
+            "endings": [[e.success, e.stuck] for e in recent(self._endings)],
             "mask": None if self._mask is None else sorted(self._mask.active),
         }  # fmt: skip
 

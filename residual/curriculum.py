@@ -5,6 +5,7 @@ list, or would touch target or goal, is refused. Successes of the easier version
 imitated too. Called by `coach`. Source: Reflective Self-Adaptation, conditional curriculum below a success of 0.1.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -69,17 +70,26 @@ class Curriculum:
 
     def __init__(self, edits: Sequence[SceneEdit], patience: int = 10) -> None:
         self.edits, self._patience = tuple(edits), patience
-        self._poor = 0
+        self.poor = 0
+        """Rounds in a row with too little success."""
         self.eased = False
         """Whether scenes are eased now."""
         self.changes: list[str] = []
         """What was decided, in plain words."""
 
     def note(self, round_: int, success: float) -> bool:
-        """Takes the success of a round, NaN when unknown; returns whether easing began or ended."""
-        self._poor = self._poor + 1 if not success >= EASE_BELOW else 0
+        """Takes the success of a round; returns whether easing began or ended.
+
+        Args:
+            round_: Its number, for the words.
+            success: Share of recoveries that succeeded in scenes as they are; NaN, which changes nothing, when none
+                has ended yet.
+        """
+        if math.isnan(success):
+            return False
+        self.poor = self.poor + 1 if success < EASE_BELOW else 0
         before = self.eased
-        if not self.eased and self.edits and self._poor >= self._patience:
+        if not self.eased and self.edits and self.poor >= self._patience:
             self.eased = True
         elif self.eased and success > HARDEN_ABOVE:
             self.eased = False

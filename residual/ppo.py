@@ -101,8 +101,9 @@ def train_actor(
         left = max(0, config.total_steps - kept.steps)
     if diary is not None:
         model.set_logger(configure(str(diary.folder / "tensorboard" / diary.name), ["tensorboard"]))
-    model.learn(left, callback=coach, reset_num_timesteps=kept is None)
-    coach.finish()
+    if not coach.over:
+        model.learn(left, callback=coach, reset_num_timesteps=kept is None)
+        coach.finish()
     warm = "none" if shown is None else f"{type(schooling.expert).__name__}, {len(shown.features)} rows"
     return Trained(
         actor=coach.best,
