@@ -239,6 +239,21 @@ def completed(case: Case, selection: Selection, trees: Mapping[str, RewardNode])
     return Relations(trees=found)
 
 
+def narrowed(case: Case, synthesis: Synthesis, kept: frozenset[str]) -> Synthesis:
+    """Returns a synthesis with fewer terms; raises `ConfigError` where a stage loses all that drives it."""
+    reasons = {t: why for t, why in synthesis.selection.reasons.items() if t in kept}
+    selection = replace(synthesis.selection, reasons=reasons)
+    trees = {name: _without(tree, kept) for name, tree in synthesis.relations.trees.items()}
+    relations = completed(case, selection, {name: tree for name, tree in trees.items() if tree is not None})
+    costs = {t: n for t, n in synthesis.instantiation.costs.items() if t in kept}
+    return replace(
+        synthesis,
+        selection=selection,
+        relations=relations,
+        instantiation=replace(synthesis.instantiation, costs=costs),
+    )
+
+
 def _without(tree: RewardNode, kept: frozenset[str]) -> RewardNode | None:
     """Returns the tree without leaves that are not kept, None when nothing is left."""
     if tree.kind == "term":

@@ -1,18 +1,17 @@
 """Reads the answers of a reward synthesis: plain JSON, every name and number checked, nothing ever executed.
 
-An answer that does not validate is a `BadAnswer` that says where, what stands there and what is nearest. Size and depth
-are bounded before anything is believed. Called by `synthesis_dialogue`.
+An answer that does not validate is a `ConfigError` that says where, what stands there and what is nearest. Size and
+depth are bounded before anything is believed. Called by `synthesis_dialogue`.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
-from core.errors import BadAnswer, ConfigError, ContractError, unknown_name
+from core.errors import ConfigError, ContractError, unknown_name
 from core.rewards import RewardNode
 from core.scene import ROLES
-from residual.curriculum import KINDS, SceneEdit
+from residual.curriculum import KINDS, Kind, SceneEdit
 from residual.library import LIBRARY
 from residual.reading import Spot
 from residual.synthesis import (
@@ -42,33 +41,15 @@ DEEPEST = 5
 MOST_NODES = 32
 """Nodes of a reward tree."""
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
-
-def _strict(read: Callable[Concatenate[str, _P], _T]) -> Callable[Concatenate[str, _P], _T]:
-    """Turns every complaint about an answer into `BadAnswer`."""
-
-    @wraps(read)
-    def parse(text: str, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        try:
-            return read(text, *args, **kwargs)
-        except (ConfigError, ContractError) as error:
-            raise BadAnswer(str(error)) from error
-
-    return parse
-
-
-@_strict
 def parse_analysis(text: str) -> CausalAnalysis:
-    """Returns the first answer; raises `BadAnswer`."""
+    """Returns the first answer; raises `ConfigError`."""
     spots = _answer(text, ("cause", "plan")).keys(("cause", "plan"))
     return CausalAnalysis(cause=_words(spots["cause"]), plan=_words(spots["plan"]))
 
 
-@_strict
 def parse_selection(text: str) -> Selection:
-    """Returns the second answer; raises `BadAnswer` naming the nearest term for an unknown one."""
+    """Returns the second answer; raises `ConfigError` naming the nearest term for an unknown one."""
     spots = _answer(text, ("terms",)).keys(("terms",), ("requests",))
     reasons: dict[str, str] = {}
     for spot in _few(spots["terms"], len(LIBRARY.terms)):
@@ -82,7 +63,6 @@ def parse_selection(text: str) -> Selection:
     return Selection(reasons=reasons, requests=requests)
 
 
-@_strict
 def parse_relations(text: str, case: Case, selection: Selection) -> Relations:
     """Returns the third answer.
 
@@ -92,7 +72,8 @@ def parse_relations(text: str, case: Case, selection: Selection) -> Relations:
         selection: Whose values may be used in them.
 
     Raises:
-        BadAnswer: A stage, term or role that is not allowed, a tree too deep or too large, a stage that nothing drives.
+        ConfigError: A stage, term or role that is not allowed, a tree too deep or too large, a stage that nothing
+            drives.
     """
     spots = _answer(text, ("stages",)).keys(("stages",))
     stages = list(case.stages())
@@ -101,11 +82,10 @@ def parse_relations(text: str, case: Case, selection: Selection) -> Relations:
     for name, spot in spots["stages"].named().items():
         if name not in stages:
             raise unknown_name(f"stage of {spot.path}", name, stages)
-        trees[name] = _tree(spot, values, [r for r in ROLES if case.roles.of(r)], iter(range(MOST_NODES)), DEEPEST)
+        trees[name] = _tree(spot, values, _present(case), iter(range(MOST_NODES)), DEEPEST)
     return completed(case, selection, trees)
 
 
-@_strict
 def parse_instantiation(text: str, case: Case, selection: Selection, relations: Relations) -> Instantiation:
     """Returns the fourth answer.
 
@@ -116,7 +96,7 @@ def parse_instantiation(text: str, case: Case, selection: Selection, relations: 
         relations: Whose parts may be.
 
     Raises:
-        BadAnswer: An unknown part, cost or parameter, a number that is not finite, negative or out of its range.
+        ConfigError: An unknown part, cost or parameter, a number that is not finite, negative or out of its range.
     """
     spots = _answer(text, ("parts", "costs")).keys((), ("parts", "costs"))
     parts = parts_in(case, relations)
@@ -127,17 +107,21 @@ def parse_instantiation(text: str, case: Case, selection: Selection, relations: 
     )
 
 
-@_strict
-def parse_scene(text: str) -> tuple[SceneEdit, ...]:
-    """Returns how a scene is made easier; raises `BadAnswer` for an edit that is not allowed."""
+def parse_scene(text: str, case: Case) -> tuple[SceneEdit, ...]:
+    """Returns how a scene is made easier; raises `ConfigError` for an edit that is not allowed, or of nobody."""
     spots = _answer(text, ("edits",)).keys(("edits",))
     edits: list[SceneEdit] = []
     for spot in _few(spots["edits"], len(KINDS) + len(ROLES)):
         inner = spot.keys(("kind",), ("role", "reason"))
-        kind = inner["kind"].one_of(KINDS)
         role = inner["role"].text() if "role" in inner else ""
-        edits.append(SceneEdit(kind=kind, role=role))  # type: ignore[arg-type]  # one of the kinds
+        if role in ROLES and not case.roles.of(role):
+            raise ConfigError(f"{spot.path}.role: there is no {role} here; there are {', '.join(_present(case))}")
+        edits.append(SceneEdit(kind=cast(Kind, inner["kind"].one_of(KINDS)), role=role))
     return tuple(dict.fromkeys(edits))
+
+
+def _present(case: Case) -> list[str]:
+    return [r for r in ROLES if case.roles.of(r)]
 
 
 def objects_in(text: str) -> Iterator[dict[str, Any]]:
@@ -159,7 +143,7 @@ def _answer(text: str, keys: Iterable[str]) -> Spot:
     """Returns the first object of a chatty answer that has one of the keys, else its first object."""
     found = list(objects_in(text))
     if not found:
-        raise BadAnswer(f"no JSON object in {text[:80]!r}")
+        raise ConfigError(f"no JSON object in {text[:80]!r}")
     return Spot("answer", next((o for o in found if any(k in o for k in keys)), found[0]))
 
 
@@ -202,7 +186,10 @@ def _tree(spot: Spot, values: list[str], roles: list[str], budget: Iterator[int]
     else:
         below = inner.items()
     children = tuple(_tree(s, values, roles, budget, levels - 1) for s in below)
-    return RewardNode(kind=kinds[0], children=children)  # type: ignore[arg-type]  # one of the kinds
+    try:
+        return RewardNode(kind=kinds[0], children=children)
+    except ContractError as error:
+        raise ConfigError(f"{spot.path}: {error}") from error
 
 
 def _leaf(spot: Spot, values: list[str], roles: list[str]) -> RewardNode:

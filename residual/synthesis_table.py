@@ -7,6 +7,7 @@ no model, and in a model's place when it is silent or says nothing that validate
 from dataclasses import replace
 
 from core.failures import FailureMode
+from core.rewards import RewardNode
 from residual.masks import MASKS
 from residual.stages import leaves
 from residual.synthesis import (
@@ -52,14 +53,11 @@ class TableSynthesiser:
         drives = {n.term: name for name, s in reversed(stages.items()) for n in leaves(s.value)}
         reasons = {t: f"drives {drives[t]}" if t in drives else f"of {case.mode}" for t in sorted(active)}
         parts = {
-            name: Numbers(weight=node.weight, parameters={k: v for k, v in node.params.items() if _number(v)})
+            name: _numbers(node)
             for stage, s in stages.items()
             for name, node in parts_of(stage, replace(s.value, weight=1.0))
         }
-        charged = {
-            c.term: Numbers(weight=c.weight, parameters={k: v for k, v in c.params.items() if _number(v)})
-            for c in costs
-        }
+        charged = {c.term: _numbers(c) for c in costs}
         return Synthesis(
             analysis=_analysis(case),
             selection=Selection(reasons=reasons),
@@ -75,5 +73,6 @@ def _analysis(case: Case) -> CausalAnalysis:
     return CausalAnalysis(cause=_CAUSES[case.mode].format(**roles), plan=f"do in order: {stages}")
 
 
-def _number(value: float | str) -> bool:
-    return not isinstance(value, str)
+def _numbers(node: RewardNode) -> Numbers:
+    numbers = {k: v for k, v in node.params.items() if not isinstance(v, str)}
+    return Numbers(weight=node.weight, parameters=numbers)
