@@ -54,8 +54,8 @@ class _Stretches:
             size_m: Half extents, shape (3,) [m].
 
         Returns:
-            The gap of each ray (M,) [m], the axis it was measured along (M, 2), pointing at the box, and how fast the gap
-            grows with the heading (M,) [m/rad].
+            The gap of each ray (M,) [m], the axis it was measured along (M, 2), pointing at the box, and how fast the
+            gap grows with the heading (M,) [m/rad].
         """
         cosine, sine = np.cos(place[-1]), np.sin(place[-1])
         sides = np.array([[cosine, -sine], [sine, cosine]])
@@ -71,14 +71,13 @@ class _Stretches:
         return gap[widest, rows], axis * side[widest, rows][:, None], grows[widest, rows]
 
 
-def fit_box(views: Sequence[Rays], size_m: Floats, belief: Belief, yaw_rad: float, widths_px: Sequence[float]) -> Fit:
+def fit_box(views: Sequence[Rays], size_m: Floats, belief: Belief, widths_px: Sequence[float]) -> Fit:
     """Puts a box where its outlines are; the outlines give position and heading.
 
     Args:
         views: One set of rays per camera that sees it, in a frame whose z is along an edge of the box.
         size_m: Half extents, shape (3,) [m].
-        belief: Where it may be; a height that is believed to 2 mm is kept.
-        yaw_rad: Heading at which the search starts; it finds the right one from within about 0.5 rad.
+        belief: Where it may be; a height believed to 2 mm is kept, a heading is found from within 0.5 rad.
         widths_px: Of the weight function, one for each step of the search.
     """
     bundle = Bundle.of(views)
@@ -97,4 +96,4 @@ def fit_box(views: Sequence[Rays], size_m: Floats, belief: Belief, yaw_rad: floa
         return gap / px, slope / px[:, None]
 
     outline_m = 4.0 * float(np.linalg.norm(size_m))
-    return fitted(bundle, offsets, belief, widths_px, outline_m=outline_m, yaw_rad=yaw_rad)
+    return fitted(bundle, offsets, belief, widths_px, outline_m=outline_m, yaw_rad=belief.yaw_rad)

@@ -7,17 +7,16 @@ is on the line that its guide leaves it. Boxes lie on any of their sides.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bridge.boxes import fit_box
-from bridge.shots import View
-from bridge.silhouette import CHECK_PX, SEARCH_PX, Belief, Fit, Rays, fit_disc, fit_sphere
+from bridge.known import Explanation, Known, State, gripped, heading_in
+from bridge.shots import View, best, crossing
+from bridge.silhouette import Belief, Fit
+from bridge.solids import fit_near, fit_thing, floor_of, headings_of, is_over, sides_of
 from core.arrays import Floats, in_range
 from core.tasks import Guide, ObjectInfo
-from core.transforms import Pose, quat_conjugate, quat_multiply, quat_rotate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,64 +52,6 @@ class TrackerConfig:
             in_range(name, getattr(self, name), 1e-6, 1e6)
 
 
-class State(Enum):
-    """What a thing is doing."""
-
-    RESTING = "resting"
-    """On the table or on something fixed, or joined to it."""
-    HELD = "held"
-    """Moves with the tool."""
-    LOOSE = "loose"
-    """Was let go and has not been seen to rest since."""
-    GONE = "gone"
-    """Has vanished."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What is remembered of one object."""
-
-    pos: Floats
-    """In the frame of the grip (`gripped`) when held, else in base, shape (3,) [m]."""
-    state: State
-    size_m: Floats
-    """Half extents as it lies, the last one upright, shape (3,) [m]."""
-    yaw_rad: float
-    """Heading in the frame of `pos`."""
-    t_ns: int
-    """When it was last seen."""
-    confidence: float
-    tilt_rad: float = 0.0
-    """How far it is turned in the hand, about the line from finger to finger."""
-    bare: int = 0
-    """Pictures since then that show nothing where it was."""
-
-    def in_base(self, tool: Pose, points: Floats) -> Floats:
-        """Returns points (..., 3) [m] that are given as `pos` is, in base."""
-        return gripped(tool, self.tilt_rad).apply(points) if self.state is State.HELD else points
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """What may have become of a thing, and how well that fits."""
-
-    state: State
-    size_m: Floats
-    """Half extents as it lies, shape (3,) [m]."""
-    fit: Fit
-    tilt_rad: float = 0.0
-    """How far it is turned in the hand [rad]."""
-
-    @property
-    def cost(self) -> float:
-        """How badly it fits, with what is more likely before one looks made cheaper."""
-        return self.fit.cost - _BONUS[self.state]
-
-
-_BONUS = {State.HELD: 2.0, State.RESTING: 0.0, State.LOOSE: -2.0}
-"""At even odds, fingers that are stopped hold the thing, and a thing that was let go lies [squared deviations]."""
-_FLAT_M = 0.03
-"""Only what is lower than this has something lying on it [m]."""
 _DRAWN_IN = np.array([0.008, 0.0015, 0.006])
 """How far a thing is moved along the pads, across and up, as the fingers close on it [m]."""
 _TURNS_RAD = (-0.06, 0.06, -0.2, 0.2)
@@ -130,7 +71,7 @@ class Explainer:
 
     def __init__(self, things: Sequence[ObjectInfo], table_height_m: float, config: TrackerConfig) -> None:
         self._table, self._config = table_height_m, config
-        self._floors = {o.name: (o, f) for o in things if (f := _floor(o)) is not None}
+        self._floors = {o.name: (o, f) for o in things if (f := floor_of(o)) is not None}
         self._straight = {o.guide.parent for o in things if o.guide} | {o.name for o in things if o.guide}
 
     @property
@@ -169,7 +110,7 @@ class Explainer:
     def _moved(self, thing: ObjectInfo, views: Sequence[View], known: Mapping[str, Known]) -> Iterator[Explanation]:
         """Yields where else a thing may be: lying on the same side, in the air, or lying on another side."""
         own = known.get(thing.name)
-        usual, *others = _sides(thing, thing.size_m if own is None else own.size_m)
+        usual, *others = sides_of(thing, thing.size_m if own is None else own.size_m)
         rests = self._resting(thing, views, known, usual)
         yield rests
         explained = rests.fit.explains or not thing.graspable
@@ -212,7 +153,7 @@ class Explainer:
                 mean, sigma = local * [1.0, 0.0, 1.0], _DRAWN_IN
         rays = [v.rays.seen_from(v.tool) for v in views]
         return Explanation(
-            state=State.HELD, size_m=size, fit=_fit(thing, rays, size, Belief(mean=mean, sigma=sigma), yaw)
+            state=State.HELD, size_m=size, fit=fit_thing(thing, rays, size, Belief(mean=mean, sigma=sigma, yaw_rad=yaw))
         )
 
     def _rides(self, thing: ObjectInfo, views: Sequence[View], own: Known, tilt_rad: float) -> Explanation:
@@ -221,16 +162,17 @@ class Explainer:
         if thing.shape != "sphere":
             mean, sigma = mean * [1.0, 0.0, 1.0], np.array([sigma[0], _BETWEEN_M, sigma[2]])
         rays = [v.rays.seen_from(gripped(v.tool, tilt_rad)) for v in views]
-        fit = _fit_near(thing, rays, own.size_m, Belief(mean=mean, sigma=sigma), own.yaw_rad)
+        fit = fit_near(thing, rays, own.size_m, Belief(mean=mean, sigma=sigma, yaw_rad=own.yaw_rad))
         return Explanation(state=State.HELD, size_m=own.size_m, fit=fit, tilt_rad=tilt_rad)
 
     def _stays(self, thing: ObjectInfo, views: Sequence[View], own: Known) -> Explanation:
         belief = Belief(
             mean=own.pos,
             sigma=np.array([self._config.stay_sigma_m, self._config.stay_sigma_m, self._config.rest_sigma_m]),
+            yaw_rad=own.yaw_rad,
             yaw_sigma_rad=self._yaw_sigma(thing),
         )
-        fit = _fit_near(thing, [v.rays for v in views], own.size_m, belief, own.yaw_rad)
+        fit = fit_near(thing, [v.rays for v in views], own.size_m, belief)
         return Explanation(state=State.RESTING, size_m=own.size_m, fit=fit)
 
     def _loose(self, thing: ObjectInfo, views: Sequence[View], own: Known) -> Explanation:
@@ -239,8 +181,8 @@ class Explainer:
         mean = best(views).at_size(radius_m)
         if thing.shape != "sphere" and (len(views) > 1 or own.state is State.LOOSE):
             mean = own.pos if own.state is State.LOOSE else crossing(views)
-        belief = Belief(mean=mean, sigma=np.full(3, self._config.loose_sigma_m))
-        fit = _fit(thing, [v.rays for v in views], own.size_m, belief, own.yaw_rad)
+        belief = Belief(mean=mean, sigma=np.full(3, self._config.loose_sigma_m), yaw_rad=own.yaw_rad)
+        fit = fit_thing(thing, [v.rays for v in views], own.size_m, belief)
         return Explanation(state=State.LOOSE, size_m=own.size_m, fit=fit)
 
     def _guided(
@@ -257,11 +199,11 @@ class Explainer:
 
         if where[1] is not None and where[1].state is State.RESTING:
             stays = on_line(where[1].pos, self._config.stay_sigma_m)
-            fit = _fit_near(thing, rays, thing.size_m, stays, 0.0)
+            fit = fit_near(thing, rays, thing.size_m, stays)
             if fit.explains:
                 return Explanation(state=State.RESTING, size_m=thing.size_m, fit=fit)
         free = on_line(best(views).on_plane(float(start[2])), np.inf)
-        return Explanation(state=State.RESTING, size_m=thing.size_m, fit=_fit(thing, rays, thing.size_m, free, 0.0))
+        return Explanation(state=State.RESTING, size_m=thing.size_m, fit=fit_thing(thing, rays, thing.size_m, free))
 
     def _resting(
         self, thing: ObjectInfo, views: Sequence[View], known: Mapping[str, Known], size_m: Floats
@@ -270,10 +212,10 @@ class Explainer:
         fit = self._at_height(thing, views, size_m, self._table)
         for name, (under, floor_m) in self._floors.items() if thing.graspable or thing.vanishes else ():
             spare_m = float(size_m.max())
-            if name == thing.name or name not in known or not _over(fit, known[name], under, spare_m=spare_m):
+            if name == thing.name or name not in known or not is_over(fit, known[name], under, spare_m=spare_m):
                 continue
             raised = self._at_height(thing, views, size_m, float(known[name].pos[2]) + floor_m)
-            if _over(raised, known[name], under, spare_m=0.0):
+            if is_over(raised, known[name], under, spare_m=0.0):
                 fit = raised
                 break
         return Explanation(state=State.RESTING, size_m=size_m, fit=fit)
@@ -287,8 +229,10 @@ class Explainer:
         )
         boxy = thing.shape in ("box", "built") and thing.name not in self._straight
         rays = [v.rays for v in views]
-        headings = _headings(size) if boxy else (0.0,)
-        return min((_fit(thing, rays, size, belief, yaw) for yaw in headings), key=lambda f: f.cost)
+        headings = headings_of(size) if boxy else (0.0,)
+        return min(
+            (fit_thing(thing, rays, size, replace(belief, yaw_rad=yaw)) for yaw in headings), key=lambda f: f.cost
+        )
 
     def _yaw_sigma(self, thing: ObjectInfo) -> float:
         return _STRAIGHT_RAD if thing.name in self._straight else np.inf
@@ -296,85 +240,3 @@ class Explainer:
 
 _GUIDED_M, _STRAIGHT_RAD = 0.001, 0.01
 """How well across its guide a thing's place is known [m], and the heading of what is never turned [rad]."""
-
-
-def gripped(tool: Pose, tilt_rad: float) -> Pose:
-    """Returns the frame of a thing in the hand: the tool's, turned about the line from finger to finger."""
-    turn = np.array([0.0, np.sin(0.5 * tilt_rad), 0.0, np.cos(0.5 * tilt_rad)])
-    return Pose(pos=tool.pos, quat_xyzw=quat_multiply(tool.quat_xyzw, turn)) if tilt_rad else tool
-
-
-def crossing(views: Sequence[View]) -> Floats:
-    """Returns the point that is nearest to the rays through the centres of two or more views, shape (3,) [m]."""
-    across = [np.eye(3) - np.outer(v.centre_ray, v.centre_ray) for v in views]
-    seen = sum(a @ v.rays.origin for a, v in zip(across, views, strict=True))
-    return np.asarray(np.linalg.lstsq(np.sum(across, axis=0), seen)[0], dtype=np.float64)
-
-
-def heading_in(frame: Pose, yaw_rad: float) -> float:
-    """Returns a heading about z of base, as one about z of `frame`, whose z must be upright or upside down."""
-    x, y, _ = quat_rotate(quat_conjugate(frame.quat_xyzw), np.array([np.cos(yaw_rad), np.sin(yaw_rad), 0.0]))
-    return float(np.arctan2(y, x))
-
-
-def heading_out(frame: Pose, yaw_rad: float) -> float:
-    """Returns a heading about z of `frame`, as one about z of base; the inverse of `heading_in`."""
-    x, y, _ = quat_rotate(frame.quat_xyzw, np.array([np.cos(yaw_rad), np.sin(yaw_rad), 0.0]))
-    return float(np.arctan2(y, x))
-
-
-def best(views: Sequence[View]) -> View:
-    """Returns the view that shows most, and least cut off."""
-    return max(views, key=lambda v: v.blob.area_px * (1.01 - v.blob.clipped))
-
-
-def _fit(
-    thing: ObjectInfo,
-    rays: Sequence[Rays],
-    size_m: Floats,
-    belief: Belief,
-    yaw_rad: float,
-    widths_px: Sequence[float] = SEARCH_PX,
-) -> Fit:
-    if thing.shape == "sphere":
-        return fit_sphere(rays, float(size_m[0]), belief, widths_px)
-    if thing.shape == "disc":
-        return fit_disc(rays, size_m, belief, widths_px)
-    return fit_box(rays, size_m, belief, yaw_rad, widths_px)
-
-
-def _fit_near(thing: ObjectInfo, rays: Sequence[Rays], size_m: Floats, belief: Belief, yaw_rad: float) -> Fit:
-    """Fits what most probably is where it was: one step is enough then."""
-    fit = _fit(thing, rays, size_m, belief, yaw_rad, CHECK_PX)
-    return fit if fit.neat else _fit(thing, rays, size_m, belief, yaw_rad)
-
-
-def _floor(thing: ObjectInfo) -> float | None:
-    """Returns how high above its centre others lie on a thing, None when nothing does."""
-    if thing.floor_m is not None or thing.graspable or thing.vanishes:
-        return thing.floor_m
-    return float(thing.size_m[2]) if thing.shape in ("disc", "box") and thing.size_m[2] < _FLAT_M else None
-
-
-def _sides(thing: ObjectInfo, usual: Floats) -> tuple[Floats, ...]:
-    """Returns the half extents of a thing as it may lie, shape (3,) each, `usual` (3,) first."""
-    x, y, z = thing.size_m
-    if not thing.graspable or thing.shape not in ("box", "built"):
-        return (usual,)
-    ways = [(x, y, z), (min(y, z), max(y, z), x), (min(x, z), max(x, z), y)]
-    rest = {way: None for way in ways if way[2] != usual[2]}
-    return (usual, *(np.array(way) for way in rest))
-
-
-def _headings(size_m: Floats) -> Floats:
-    return np.arange(2 if abs(size_m[0] - size_m[1]) < 1e-4 else 4) * np.pi / 4
-
-
-def _over(fit: Fit, floor: Known, info: ObjectInfo, *, spare_m: float) -> bool:
-    """Whether a thing's centre is over a floor, or less than `spare_m` beside it."""
-    offset = (fit.pos - floor.pos)[:2]
-    if info.shape == "disc":
-        return bool(np.linalg.norm(offset) < info.size_m[0] + spare_m)
-    cosine, sine = np.cos(floor.yaw_rad), np.sin(floor.yaw_rad)
-    aside = np.abs(np.array([[cosine, sine], [-sine, cosine]]) @ offset)
-    return bool((aside < info.size_m[:2] + spare_m).all())

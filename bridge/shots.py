@@ -1,6 +1,6 @@
 """One image with the pose of its camera, and what of each object shows in it. Used by `bridge.tracker`."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,3 +86,15 @@ def views_of(shot: Shot) -> Mapping[str, View]:
         )
         views[name] = View(rays=outline, tool=shot.tool, centre_ray=rays[start], blob=blob, t_ns=shot.t_ns)
     return views
+
+
+def best(views: Sequence[View]) -> View:
+    """Returns the view that shows most, and least cut off."""
+    return max(views, key=lambda v: v.blob.area_px * (1.01 - v.blob.clipped))
+
+
+def crossing(views: Sequence[View]) -> Floats:
+    """Returns the point that is nearest to the rays through the centres of two or more views, shape (3,) [m]."""
+    across = [np.eye(3) - np.outer(v.centre_ray, v.centre_ray) for v in views]
+    seen = sum(a @ v.rays.origin for a, v in zip(across, views, strict=True))
+    return np.asarray(np.linalg.lstsq(np.sum(across, axis=0), seen)[0], dtype=np.float64)

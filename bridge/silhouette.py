@@ -72,6 +72,8 @@ class Belief:
     """Shape (3,) [m]; where the search starts."""
     sigma: Floats
     """Standard deviations along the axes, shape (3,) [m]; infinite where nothing is known."""
+    yaw_rad: float = 0.0
+    """Heading of what has one, where the search starts [rad]."""
     yaw_sigma_rad: float = np.inf
     """Standard deviation of the heading, of what has one [rad]."""
 

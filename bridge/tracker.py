@@ -2,16 +2,21 @@
 
 What it assumes, and what it does where that fails:
 - every object has a vivid colour of its own (`ColourTable` refuses others); the cell, table and robot are greyish;
-- sizes and shapes are those of the task's `ObjectInfo`: spheres, upright discs, upright boxes;
+- sizes and shapes are those of the task's `ObjectInfo`: spheres, upright discs, boxes that lie on any of their sides;
+  what is built of several parts is seen as the box that holds it;
 - the cameras are where the bundle says; a wrist camera is where the tool was when its image was taken;
-- what is not held rests on the table plane or on the plate (the goal disc): its height is known, so one view is enough.
-  A thing in free fall is misplaced along the line of sight until it lands;
+- what is not held rests on the table plane, or on (in) something fixed: its height is known, so one view is enough. What
+  is joined to another thing (`ObjectInfo.guide`) is on the line that its guide leaves it. A thing in free fall is
+  misplaced along the line of sight until it lands, unless two cameras see it;
 - what is held moves with the tool. Held is what the fingers are stopped by, within reach of the tool centre point, as
-  long as the images agree with that better than with its lying somewhere. While nothing shows it, it is carried along;
+  long as the images agree with that better than with its lying somewhere. Boxes are held in the middle between the
+  fingers, may shift along them and turn about the line from finger to finger. While nothing shows it, a held thing is
+  carried along;
 - a hand, a finger or the image border may cover part of an outline; what is left of it is matched to the known size;
 - most of what is neither object nor robot in an image is the table, so where it shows nothing can be covered.
 Objects never seen are absent. One that is not seen any more stays where it was and loses confidence with age, nearly
-all of it at once when the bare table shows where it should be.
+all of it at once when the bare table shows where it should be. One that can vanish (`ObjectInfo.vanishes`) has done so
+when two pictures show bare table or board in its place, even in part: it is reported below the table, for sure.
 """
 
 from dataclasses import replace
@@ -19,7 +24,8 @@ from dataclasses import replace
 import numpy as np
 
 from bridge.blobs import ColourTable
-from bridge.explanations import Explainer, Known, State, TrackerConfig, heading_out
+from bridge.explanations import Explainer, TrackerConfig
+from bridge.known import Known, State, heading_out
 from bridge.shots import Shot, View, views_of
 from bridge.silhouette import Fit
 from bridge.tool_path import ToolPath
