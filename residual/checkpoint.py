@@ -90,7 +90,7 @@ def weights_of(model: PPO) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[A
     """Returns a model's weights and its optimiser's moments, copied."""
     weights = {k: v.detach().numpy().copy() for k, v in model.policy.state_dict().items()}
     moments = {
-        f"{number}.{key}": np.array(value)
+        f"{number}.{key}": value.detach().numpy().copy()
         for number, kept in model.policy.optimizer.state_dict()["state"].items()
         for key, value in kept.items()
     }
@@ -148,8 +148,9 @@ def _successes(
 ) -> tuple[Success, ...]:
     if not counts:
         return ()
-    ends = np.cumsum(counts)[:-1]
-    features = np.split(tensors[f"features/{number}"], ends)
-    residuals = np.split(tensors[f"residuals/{number}"], ends)
-    rows = zip(features, residuals, qualities, strict=True)
-    return tuple(Success(features=f, residuals=r, quality=float(q)) for f, r, q in rows)
+    ends, rows = np.cumsum(counts), [tensors[f"{what}/{number}"] for what in ("features", "residuals")]
+    if any(len(r) != ends[-1] for r in rows):
+        raise ValueError(f"{ends[-1]} rows of successes are named, {[len(r) for r in rows]} are there")
+    features, residuals = (np.split(r, ends[:-1]) for r in rows)
+    parts = zip(features, residuals, qualities, strict=True)
+    return tuple(Success(features=f, residuals=r, quality=float(q)) for f, r, q in parts)
