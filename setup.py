@@ -51,6 +51,7 @@ setup(
         ("share/runtime", ["package.xml", *COLCON_LINKS]),
         ("share/runtime/launch", files("launch/*.launch.py", "launch/*.yaml")),
         ("share/runtime/config", files("config/*")),
+        ("share/runtime/config/gaps", files("config/gaps/*")),
         ("lib/runtime", files("ros_bin/*")),
         *shipped_models(),
     ],

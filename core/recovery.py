@@ -83,6 +83,10 @@ class Rate:
         return max(0.0, centre - half), min(1.0, centre + half)
 
 
+RESUME_WHEN = ("held", "placed", "home")
+"""Conditions that can end an attempt well."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkillCard:
     """What a residual skill is for, what it was trained on, and how well it did."""
@@ -96,7 +100,8 @@ class SkillCard:
     """Stages it may start from."""
     space: ResidualSpace
     resume_when: str
-    """Verified condition that hands the arm back: "held", or "placed": the sub-task is done and the hand is free."""
+    """Verified condition that hands the arm back: "held"; "placed": the sub-task is done and the hand is free; or
+    "home": the open hand is back where episodes start."""
     weights_file: str
     weights_sha256: str
     reward_hash: str
@@ -123,8 +128,8 @@ class SkillCard:
         object.__setattr__(self, "manner", Manner(self.manner))
         object.__setattr__(self, "modes", tuple(FailureMode(m) for m in self.modes))
         object.__setattr__(self, "stages", tuple(RecoveryStage(s) for s in self.stages))
-        if self.resume_when not in ("held", "placed"):
-            raise ContractError(f"resume_when {self.resume_when!r}; allowed 'held', 'placed'")
+        if self.resume_when not in RESUME_WHEN:
+            raise ContractError(f"resume_when {self.resume_when!r}; allowed {RESUME_WHEN}")
 
     def helps(self, task: str, mode: FailureMode, manner: Manner) -> bool:
         """Whether this skill was trained for `mode` in sub-tasks of `task` that are done in this manner."""

@@ -27,6 +27,11 @@ class Models:
         """The frozen image policy pi0-nano."""
         return self.root / "pi0-nano"
 
+    @property
+    def finetuned(self) -> Path:
+        """The same policy after more behaviour cloning on its own failures; only an arm of evaluations."""
+        return self.root / "pi0-nano-finetuned"
+
     def surrogate(self, task: str) -> Path:
         """The state policy that stands in for it in `task` during residual training and in CI."""
         return self.root / "surrogate" / task
@@ -39,9 +44,9 @@ class Models:
         """A few failure states of every mode of `task`, for the authority test at load time."""
         return self.skills(task) / AUTHORITY_FOLDER
 
-    def skills(self, task: str) -> Path:
-        """The residual skills of `task`, one folder a failure mode."""
-        return self.root / "skills" / task
+    def skills(self, task: str, variant: str = "") -> Path:
+        """The residual skills of `task`; a variant was trained otherwise and is only an arm of evaluations."""
+        return self.root / (f"skills-{variant}" if variant else "skills") / task
 
 
 def find_models(given: Path | None) -> Models:
@@ -69,6 +74,12 @@ def code_version() -> str:
         ["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
     return f"{VERSION}+{asked.stdout.strip()}" if asked.returncode == 0 else VERSION
+
+
+def files_hash(folder: Path) -> str:
+    """Returns the SHA-256 of the JSON files in a folder, with their names, hex; they name the hashes of the rest."""
+    parts = [f"{p.relative_to(folder)}\n{p.read_text()}" for p in sorted(folder.glob("*.json"))]
+    return text_hash("\n".join(parts))
 
 
 def text_hash(text: str) -> str:

@@ -10,8 +10,9 @@ from bridge.chat import OpenAiChat
 from bridge.tracker import ColourTracker
 from core.calibration import CalibrationBundle
 from core.clock import MonotonicClock
-from core.ports import Clock, Diagnoser, Operator, Policy, Robot, Sink, Tracker
+from core.ports import Clock, Diagnoser, Operator, Policy, Residual, Robot, Sink, Tracker
 from core.probe import ProbeWeights
+from core.recovery import SkillCard
 from core.robots import EE_DELTA
 from core.subtasks import Course
 from core.tasks import TaskInfo
@@ -30,6 +31,7 @@ from runtime.recover.done import TaskDone
 from runtime.recover.fallback import FallbackDiagnoser
 from runtime.recover.probe_diagnoser import ProbeDiagnoser
 from runtime.recover.prompt import Allowed
+from runtime.recover.skills import Skill
 from runtime.shadow import RunMode
 from runtime.stages import timed_ports
 from sim.cameras import CAMERA_NAMES
@@ -48,6 +50,13 @@ class Watching:
 
     probe: ProbeWeights
     skills: tuple[TrainedCard, ...]
+    scripted: tuple[Skill, ...] = ()
+    """Skills that nobody trained, after the trained ones."""
+
+    @property
+    def cards(self) -> tuple[SkillCard, ...]:
+        """Cards of all of them."""
+        return (*(s.card for s in self.skills), *(s.card for s in self.scripted))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +69,8 @@ class Outside:
     tracker: Tracker
     operator: Operator | None = None
     sinks: Sequence[Sink] = ()
+    diagnoser: Diagnoser | None = None
+    """Asked in place of the brain's own."""
     cadence: Cadence | None = None
     """Told how long every port takes, on a real beat."""
 
@@ -101,9 +112,10 @@ class Brain:
         """
         runtime = replace(self._runtime, recover=replace(self._runtime.recover, enabled=recover))
         watching = self._watching if recover else None
+        cards = () if watching is None else watching.cards
         return LoopPlan(
             config=runtime, task=self._info.name, course=course, robot=SPEC, space=EE_DELTA, cameras=CAMERA_NAMES,
-            cards=() if watching is None else tuple(s.card for s in watching.skills),
+            cards=cards,
             probe=None if watching is None else watching.probe, mode=self._mode,
         )  # fmt: skip
 
@@ -116,15 +128,15 @@ class Brain:
             recover: Whether probe and skills are used.
         """
         self._model = None
-        skills = self._watching.skills if recover and self._watching else ()
+        watching = self._watching if recover else None
         ports = Ports(
             robot=outside.robot,
             policy=outside.policy,
             tracker=outside.tracker,
             clock=outside.clock,
             operator=outside.operator,
-            diagnoser=self._diagnoser(course) if recover else None,
-            residuals={s.card.name: ResidualSkill(s, course, pace=self._runtime.pace) for s in skills},
+            diagnoser=(outside.diagnoser or self.diagnoser(course)) if recover else None,
+            residuals={} if watching is None else self._residuals(watching, course),
             sinks=tuple(outside.sinks),
         )
         timed = ports if outside.cadence is None else timed_ports(ports, outside.cadence)
@@ -143,7 +155,8 @@ class Brain:
         """Returns what the chat model was asked by the loop made last, and what it cost."""
         return ChatUsage() if self._model is None else self._model.usage
 
-    def _diagnoser(self, course: Course) -> Diagnoser | None:
+    def diagnoser(self, course: Course) -> Diagnoser | None:
+        """Returns what names failures in one episode; None without a probe."""
         if self._watching is None:
             return None
         manners = {s.manner for s in course.subtasks}
@@ -156,6 +169,10 @@ class Brain:
             self._chat, allowed_names(self._info), library=LIBRARY.id, clock=clock, deadline_s=patience_s
         )
         return FallbackDiagnoser(self._model, probe, clock=clock, patience_s=patience_s)
+
+    def _residuals(self, watching: Watching, course: Course) -> dict[str, Residual]:
+        trained = {s.card.name: ResidualSkill(s, course, pace=self._runtime.pace) for s in watching.skills}
+        return {**trained, **{s.card.name: s.residual for s in watching.scripted}}
 
 
 def load_watching(task: str, models: Models, policy_id: str) -> Watching:

@@ -1,35 +1,54 @@
-"""What an evaluation found: one value per episode, and the figures of `eval.json` made from them.
+"""What is evaluated and what an episode showed: the values that the log holds. `figures` makes rates of them."""
 
-Called by the commands `run`, `eval` and `report`. Rates come with k, n and a 95 % Wilson interval, always.
-"""
-
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 from core.arrays import in_range
 from core.episodes import Outcome
 from core.errors import ContractError
 from core.failures import FailureMode
 from core.flow import Phase
-from core.recovery import Rate
+from core.recovery import RecoveryStage
 from runtime.recover.diagnose import ChatUsage
 
-NO_FAILURE = "none"
-"""The monitor's label for "nothing failed" (row) and "none of the task's modes was named" (column)."""
+WAITING = frozenset({Phase.HOLDING, Phase.STOPPED})
+"""Phases that only a person leads out of."""
 
 
 class ArmName(StrEnum):
-    """The two arms of an evaluation: the same seeds, with and without recovery."""
+    """The arms of an evaluation: the same seeds and injections in each. `regrasp.arms` says how each is made."""
 
     BASE = "base"
     """The frozen policy alone."""
+    RETRY = "retry"
+    """On an alarm back to the start, then the policy tries again: the cheap alternative."""
+    FINETUNED = "finetuned"
+    """The policy alone, after more behaviour cloning on the same failures for as long as the skills trained."""
     RECOVERY = "recovery"
-    """The same policy, watched, diagnosed and recovered."""
+    """The frozen policy, watched, diagnosed and recovered."""
+    NO_GATES = "no_gates"
+    """Recovery with skills trained without stage gates."""
+    ALL_TERMS = "all_terms"
+    """Recovery with skills trained on all reward terms in place of the diagnosis's mask."""
+    ORACLE = "oracle"
+    """Recovery with a diagnosis that knows what was injected."""
+
+    @property
+    def watched(self) -> bool:
+        """Whether detectors may take the arm away from the policy."""
+        return self not in (ArmName.BASE, ArmName.FINETUNED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmPlan:
+    """One arm that was asked for."""
+
+    name: ArmName
+    hash: str = ""
+    """Of the skills or the checkpoint that shape this arm."""
+    not_run: str = ""
+    """Why it was not run, "" when it was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +69,9 @@ class Campaign:
     modes: tuple[FailureMode, ...]
     """Failure modes injected, in the order of the report."""
     config_hash: str
-    """Hash of all else that shapes a result: runtime configuration, skills, probe, sampling noise."""
+    """Hash of all else that shapes a result in every arm: runtime configuration, probe, gap, sampling noise."""
+    arms: tuple[ArmPlan, ...] = (ArmPlan(name=ArmName.BASE), ArmPlan(name=ArmName.RECOVERY))
+    """In the order of the report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +149,18 @@ class EpisodeResult:
     inference: InferenceTimes
     chat: ChatUsage = field(default_factory=ChatUsage)
     """What the vision-language model was asked and what that cost; all zero without one."""
+    attempts_at_s: tuple[float, ...] = ()
+    """When each recovery attempt began [s]."""
+    mended_at_s: float | None = None
+    """When the sub-task that the failure struck was done in truth [s]; None when it never was, or is not known."""
+    named_stage: RecoveryStage | None = None
+    """Stage of the diagnosis that `diagnosed` is from."""
+    true_stage: RecoveryStage | None = None
+    """Stage that the same rule finds on the truth at that instant, for the injected mode."""
+    last_stage: RecoveryStage | None = None
+    """Stage on the truth at the end."""
+    last_note: str = ""
+    """Why the phase changed last, in the loop's words."""
 
     def __post_init__(self) -> None:
         in_range("q_score", self.q_score, 0.0, 1.0)
@@ -147,152 +180,19 @@ class EpisodeResult:
             return None
         return next((a.t_s - self.injected_at_s for a in self.alarms if a.t_s >= self.injected_at_s), None)
 
+    @property
+    def mending_s(self) -> float | None:
+        """Seconds from the injection to the moment its sub-task was done; None when either is missing."""
+        if self.injected_at_s is None or self.mended_at_s is None:
+            return None
+        return self.mended_at_s - self.injected_at_s
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmFigures:
-    """One arm's row in the table."""
+    @property
+    def intervention(self) -> bool:
+        """Whether it ended with the arm waiting for a person."""
+        return self.phases[-1].phase in WAITING
 
-    name: ArmName
-    nominal: Rate
-    """Nothing injected."""
-    injected: Rate
-    """Every injected episode, also those that never reached the injector's condition."""
-    q: float | None
-    """Mean Q-score over the injected episodes; None when there are none."""
-    by_mode: tuple[tuple[FailureMode, Rate], ...]
-    """The injected episodes, by mode."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MonitorFigures:
-    """How well failures were noticed and named, over the recovery arm."""
-
-    labels: tuple[str, ...]
-    """The campaign's modes, then `NO_FAILURE`."""
-    confusion: tuple[tuple[int, ...], ...]
-    """Row: what was injected and reached. Column: what was diagnosed, `NO_FAILURE` when no alarm came after the
-    injection or the answer was none of the labels. The last row holds the successful nominal episodes."""
-    accuracy: float | None
-    """Share of correct names over the rows of the modes; None when no failure was reached."""
-    false_alarms_per_success: float | None
-    """Alarms in successful nominal episodes, divided by their number; None when there are none."""
-    lead_time_s: float | None
-    """Mean detection delay [s]: first alarm at or after the injection, minus the injection. None when no alarm.
-
-    How long before a failure becomes final an alarm comes cannot be known from one run; the delay after its cause can.
-    """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """All figures of `eval.json`."""
-
-    campaign: Campaign
-    arms: tuple[ArmFigures, ...]
-    monitor: MonitorFigures
-
-    def arm(self, name: ArmName) -> ArmFigures:
-        """Returns one arm's figures."""
-        return next(a for a in self.arms if a.name == name)
-
-
-def evaluate(campaign: Campaign, results: Sequence[EpisodeResult]) -> Evaluation:
-    """Returns the figures of a campaign's results, finished or not.
-
-    Args:
-        campaign: What was evaluated.
-        results: Episodes of both arms in any order, each key at most once.
-
-    Raises:
-        ContractError: An episode is there twice, or injects a mode the campaign does not have.
-    """
-    _check(campaign, results)
-    arms = tuple(_arm(name, campaign, [r for r in results if r.arm == name]) for name in ArmName)
-    watched = [r for r in results if r.arm == ArmName.RECOVERY]
-    return Evaluation(campaign=campaign, arms=arms, monitor=_monitor(campaign, watched))
-
-
-def write_evaluation(evaluation: Evaluation, path: Path) -> None:
-    """Writes `eval.json`; what is not known is null, never NaN."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_as_json(evaluation), indent=2, allow_nan=False) + "\n")
-
-
-def success_rate(results: Iterable[EpisodeResult]) -> Rate:
-    """Returns how many of the episodes succeeded."""
-    wins = [r.success for r in results]
-    return Rate(k=sum(wins), n=len(wins))
-
-
-def _check(campaign: Campaign, results: Sequence[EpisodeResult]) -> None:
-    keys = [r.key for r in results]
-    if twice := sorted({k for k in keys if keys.count(k) > 1}):
-        raise ContractError(f"episodes {twice[:3]} are there twice; an arm, seed and mode is evaluated once")
-    if foreign := {r.injected for r in results} - {None, *campaign.modes}:
-        raise ContractError(f"modes {sorted(map(str, foreign))} were injected; the campaign has {campaign.modes}")
-
-
-def _arm(name: ArmName, campaign: Campaign, results: Sequence[EpisodeResult]) -> ArmFigures:
-    injected = [r for r in results if r.injected is not None]
-    return ArmFigures(
-        name=name,
-        nominal=success_rate(r for r in results if r.injected is None),
-        injected=success_rate(injected),
-        q=_mean(r.q_score for r in injected),
-        by_mode=tuple((mode, success_rate(r for r in injected if r.injected == mode)) for mode in campaign.modes),
-    )
-
-
-def _monitor(campaign: Campaign, watched: Sequence[EpisodeResult]) -> MonitorFigures:
-    labels = (*(str(m) for m in campaign.modes), NO_FAILURE)
-    reached = [r for r in watched if r.injected_at_s is not None]
-    calm = [r for r in watched if r.injected is None and r.success]
-    delays = [r.detection_delay_s for r in reached]
-    return MonitorFigures(
-        labels=labels,
-        confusion=_confusion(labels, [*reached, *calm]),
-        accuracy=_mean(_named(r, labels) == r.injected for r in reached),
-        false_alarms_per_success=_mean(len(r.alarms) for r in calm),
-        lead_time_s=_mean(d for d in delays if d is not None),
-    )
-
-
-def _confusion(labels: Sequence[str], results: Iterable[EpisodeResult]) -> tuple[tuple[int, ...], ...]:
-    counts = [[0] * len(labels) for _ in labels]
-    for r in results:
-        counts[labels.index(r.injected or NO_FAILURE)][labels.index(_named(r, labels))] += 1
-    return tuple(tuple(row) for row in counts)
-
-
-def _named(result: EpisodeResult, labels: Sequence[str]) -> str:
-    return str(result.diagnosed) if result.diagnosed in labels else NO_FAILURE
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    numbers = list(values)
-    return fmean(numbers) if numbers else None
-
-
-def _as_json(evaluation: Evaluation) -> dict[str, Any]:
-    c, m = evaluation.campaign, evaluation.monitor
-    return {
-        "task": c.task, "policy": c.policy, "tracker": c.tracker, "gap": c.gap, "episodes": c.episodes, "seed": c.seed,
-        "arms": [_arm_as_json(arm) for arm in evaluation.arms],
-        "monitor": {
-            "labels": m.labels, "confusion": m.confusion, "accuracy": m.accuracy,
-            "false_alarms_per_success": m.false_alarms_per_success, "lead_time_s": m.lead_time_s,
-        },
-    }  # fmt: skip
-
-
-def _arm_as_json(arm: ArmFigures) -> dict[str, Any]:
-    return {
-        "name": arm.name,
-        "nominal": _rate_as_json(arm.nominal),
-        "injected": {**_rate_as_json(arm.injected), "q": arm.q},
-        "by_mode": {mode: _rate_as_json(rate) for mode, rate in arm.by_mode},
-    }
-
-
-def _rate_as_json(rate: Rate) -> dict[str, Any]:
-    return {"k": rate.k, "n": rate.n, "rate": rate.rate if rate.n else None, "ci95": list(rate.ci95)}
+    def wrong_at(self, t_s: float) -> bool:
+        """Whether the injected failure had struck and was not yet mended at `t_s` [s]."""
+        struck = self.injected_at_s is not None and t_s >= self.injected_at_s
+        return struck and (self.mended_at_s is None or t_s <= self.mended_at_s)

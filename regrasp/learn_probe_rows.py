@@ -3,6 +3,7 @@
 import sys
 
 from core.errors import RegraspError
+from regrasp.evaluation import ArmName
 from regrasp.learn_probe import JOB, write_rows
 from regrasp.probe_data import collect, stacked
 from regrasp.stack import CellStack
@@ -13,7 +14,7 @@ def main() -> int:
     job = JOB.validate_json(sys.stdin.buffer.read())
     parts = []
     try:
-        with CellStack(job.stack, watched=False) as stack:
+        with CellStack(job.stack, arms=(ArmName.BASE,)) as stack:
             for episode in job.episodes:
                 parts.append(collect(stack, episode.seed, episode.mode))
                 print(episode.seed, flush=True)

@@ -46,6 +46,8 @@ def live_result(job: EpisodeJob, episode: Episode, truth: TwinTruth, file: str) 
         attempts=witness.attempts,
         recovery_s=witness.recovering * EE_DELTA.dt_s if witness.attempts else None,
         episode_file=file,
+        attempts_at_s=tuple(witness.attempts_at_s),
+        last_note=witness.last_note,
         inference=InferenceTimes.of([_answered_s(step) for step in steps if step.arrived.chunk is not None]),
     )
 

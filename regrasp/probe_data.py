@@ -15,6 +15,7 @@ from core.failures import FailureMode
 from core.flow import Step
 from core.probe import NOMINAL
 from core.worlds import Injection
+from regrasp.evaluation import ArmName
 from regrasp.stack import CellStack
 from runtime.episode import run_episode
 from runtime.watch.features import WINDOW, probe_features
@@ -96,7 +97,7 @@ def collect(stack: CellStack, seed: int, mode: FailureMode | None) -> ProbeRows:
     stack.start(seed, None if mode is None else Injection(mode=mode))
     labeller = _Labeller(stack=stack, mode=mode)
     with stack.robot() as robot:
-        run_episode(stack.loop(robot, (), recover=False), stack.info.episode_steps, labeller.see)
+        run_episode(stack.loop(robot, (), ArmName.BASE), stack.info.episode_steps, labeller.see)
     spoiled = mode is None and not stack.world.state().success[0]
     keep = 0 if spoiled or stack.void() else len(labeller.labels)
     size = len(labeller.features[0]) if labeller.features else 0

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from core.flow import Phase
 from core.recovery import Rate
-from regrasp.evaluation import ArmName, EpisodeResult, Evaluation, MonitorFigures, success_rate
+from regrasp.evaluation import ArmName, EpisodeResult
+from regrasp.figures import Evaluation, MonitorFigures, success_rate
 
 ARM_TITLES = {ArmName.BASE: "base alone", ArmName.RECOVERY: "with recovery"}
 

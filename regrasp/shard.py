@@ -12,7 +12,7 @@ def main() -> int:
     """Lives through the job's episodes; returns the exit code."""
     job = SHARD.validate_json(sys.stdin.buffer.read())
     try:
-        with CellStack(job.stack) as stack:
+        with CellStack(job.stack, arms=tuple(dict.fromkeys(j.arm for j in job.jobs))) as stack:
             for episode in job.jobs:
                 result = live(stack, episode, job.out)
                 sys.stdout.buffer.write(RESULT.dump_json(result) + b"\n")

@@ -33,7 +33,7 @@ class EpisodeJob:
     @property
     def recover(self) -> bool:
         """Whether the arm is watched and recovered."""
-        return self.arm == ArmName.RECOVERY
+        return self.arm.watched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,19 +50,25 @@ SHARD = TypeAdapter(ShardJob)
 RESULT = TypeAdapter(EpisodeResult)
 
 
-def plan(modes: Sequence[FailureMode], episodes: int, seed: int) -> list[EpisodeJob]:
-    """Returns every episode of a campaign: each seed nominal and injected, in both arms, modes in turn.
+def plan(
+    modes: Sequence[FailureMode],
+    episodes: int,
+    seed: int,
+    arms: Sequence[ArmName] = (ArmName.BASE, ArmName.RECOVERY),
+) -> list[EpisodeJob]:
+    """Returns every episode of a campaign: each seed nominal and injected, in every arm, modes in turn.
 
     Args:
         modes: Failure modes to inject.
         episodes: Seeds per arm.
         seed: First seed.
+        arms: All live the same seeds and injections.
     """
     return [
         EpisodeJob(arm=arm, seed=seed + i, injected=mode, record=False)
         for i in range(episodes)
         for mode in (None, modes[i % len(modes)])
-        for arm in ArmName
+        for arm in arms
     ]
 
 

@@ -27,8 +27,12 @@ from core.robots import EE_DELTA
 from core.subtasks import Course
 from core.tasks import TaskInfo
 from core.worlds import Injection
+from regrasp.arms import checkpoint_of, diagnoser_of, watching_of
 from regrasp.artifacts import code_version, find_models
-from regrasp.brain import Brain, Outside, load_watching
+from regrasp.brain import Brain, Outside
+from regrasp.evaluation import ArmName
+from regrasp.gap_tracker import GapTracker
+from regrasp.gaps import find_gap
 from regrasp.pictures import jpeg
 from regrasp.task_registry import find_task
 from regrasp.truth import TruthTracker
@@ -62,8 +66,10 @@ class StackConfig:
     """Starting noise of the policy's sampler."""
     wording: Literal["training", "paraphrases", "all"] = "all"
     """Instructions: those of the demonstrations, those held out of them, or both."""
-    gap: Literal["nominal"] = "nominal"
-    """Gap profile: how the simulated arm differs from the one everything was trained on."""
+    gap: str = "nominal"
+    """Gap profile, by name or as a YAML file: how the simulated cell differs from the one everything was trained on."""
+    skills: Path | None = None
+    """Skills of the recovery arm, a folder a task; those in `models` when not given."""
     latency_s: float = 0.05
     """Simulated time from a policy request to its answer [s]."""
     chat: ChatConfig | None = None
@@ -110,31 +116,37 @@ class CellStack:
 
     Args:
         config: What to build.
-        watched: Whether probe and skills are loaded; False for the base arm alone.
+        arms: Arms of an evaluation that its loops can be; only what they need is loaded.
 
     Raises:
-        ConfigError: Unknown task, no models.
+        ConfigError: Unknown task or gap profile, no models.
         ArtifactError: A damaged or foreign checkpoint, probe or card.
     """
 
-    def __init__(self, config: StackConfig, *, watched: bool = True) -> None:
-        self._config, self._task = config, find_task(config.task)
+    def __init__(self, config: StackConfig, *, arms: Sequence[ArmName] = (ArmName.BASE, ArmName.RECOVERY)) -> None:
+        self._config, self._task, self._profile = config, find_task(config.task), find_gap(config.gap)
         models = find_models(config.models)
-        self._policy = TimedPolicy(Pi0Policy.load(models.base, noise=config.noise))
-        self._watching = load_watching(config.task, models, self._policy.policy_id) if watched else None
+        folders = {arm: checkpoint_of(arm, models) for arm in arms}
+        loaded = {f: TimedPolicy(Pi0Policy.load(f, noise=config.noise)) for f in dict.fromkeys(folders.values())}
+        self._policies = {arm: loaded[folder] for arm, folder in folders.items()}
+        self._watching = {
+            arm: watching_of(arm, config.task, models, config.skills, self._policies[arm].policy_id) for arm in arms
+        }
         self._bundle = calibration_bundle(CAMERA_PX)
         self._open = ExitStack()
-        self._clock = ManualClock()
 
     def __enter__(self) -> Self:
         self.world = BatchWorld(self._task.make(), 1, wording=self._config.wording)
         self._cameras = self._open.enter_context(CellCameras(self.world, size_px=CAMERA_PX))
         chat = self._config.chat
-        self._brain = Brain(
-            self.info, self._config.runtime, self._bundle, self._watching,
-            chat=None if chat is None else self._open.enter_context(OpenAiChat(chat)),
-            chat_deadline_s=20.0 if chat is None else chat.deadline_s,
-        )  # fmt: skip
+        model = None if chat is None else self._open.enter_context(OpenAiChat(chat))
+        deadline_s = 20.0 if chat is None else chat.deadline_s
+        self._brains = {
+            arm: Brain(self.info, self._config.runtime, self._bundle, known, chat=model, chat_deadline_s=deadline_s)
+            for arm, known in self._watching.items()
+        }
+        self._arm = next(iter(self._brains))
+        self.start(0, None)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -145,32 +157,37 @@ class CellStack:
         """The task."""
         return self._task.info
 
-    @property
-    def policy_id(self) -> str:
-        """name@hash of the frozen policy."""
-        return self._policy.policy_id
-
     def start(self, seed: int, injection: Injection | None) -> None:
-        """Begins a new episode in the world; the clock starts at 0."""
-        self.world.reset(np.array([0]), np.array([seed]))
+        """Begins a new episode in a cell drawn from the gap profile; the clock starts at 0."""
+        self._gap = self._profile.draw(seed)
+        self._cameras.slip(self._gap.slips)
+        self.world.reset(np.array([0]), np.array([seed]), self._gap.domain)
         self.world.inject(0, injection, seed=seed)
+        self._injected = None if injection is None else injection.mode
         self._clock = ManualClock()
 
     def robot(self) -> SimRobot:
         """Returns the simulated arm of this episode; enter it before the first tick."""
-        return SimRobot(self.world, self._clock, cameras=self._cameras)
+        gap = self._gap
+        return SimRobot(
+            self.world, self._clock, cameras=self._cameras, light=gap.light, latency_s=gap.observation_latency_s
+        )
 
-    def loop(self, robot: SimRobot, sinks: Sequence[Sink], *, recover: bool) -> Loop:
+    def loop(self, robot: SimRobot, sinks: Sequence[Sink], arm: ArmName) -> Loop:
         """Returns this episode's loop.
 
         Args:
             robot: An entered robot.
             sinks: Get every step.
-            recover: Whether probe and skills are used.
+            arm: One of those this stack was made for.
         """
-        policy = DelayedPolicy(self._policy, self._clock, self._config.latency_s)
-        outside = Outside(robot=robot, policy=policy, clock=self._clock, tracker=self._tracker(), sinks=sinks)
-        return self._brain.loop(self.course(), outside, recover=recover)
+        self._arm, course, brain = arm, self.course(), self._brains[arm]
+        outside = Outside(
+            robot=robot, clock=self._clock, tracker=self._tracker(), sinks=sinks,
+            policy=DelayedPolicy(self._policies[arm], self._clock, self._config.latency_s),
+            diagnoser=diagnoser_of(arm, brain, course, self._injected, self._struck),
+        )  # fmt: skip
+        return brain.loop(course, outside, recover=arm.watched)
 
     def course(self) -> Course:
         """Returns who is who, read from the instruction."""
@@ -178,7 +195,7 @@ class CellStack:
 
     def done(self) -> TaskDone:
         """Returns what claims this episode's success."""
-        return self._brain.done(self.course())
+        return self._brains[self._arm].done(self.course())
 
     def pacer(self) -> Pacer | None:
         """Returns what keeps real time: needed when a chat model, which lives in real time, is asked."""
@@ -190,22 +207,30 @@ class CellStack:
 
     def inference_s(self) -> list[float]:
         """Returns the wall time of every policy answer of this episode [s]."""
-        return self._policy.seconds
+        return self._policies[self._arm].seconds
 
     def chat_usage(self) -> ChatUsage:
         """Returns what the chat model was asked in this episode, and what it cost."""
-        return self._brain.chat_usage()
+        return self._brains[self._arm].chat_usage()
 
-    def recorder(self, path: Path, *, seed: int, injected: str, recover: bool) -> EpisodeWriter:
+    def recorder(self, path: Path, *, seed: int, arm: ArmName) -> EpisodeWriter:
         """Returns a recording of this episode, not yet entered."""
-        config_json = dumps(self._brain.plan(self.course(), recover=recover))
+        config_json = dumps(self._brains[arm].plan(self.course(), recover=arm.watched))
         meta = EpisodeMeta(
             id=path.stem, task=self.info.name, instruction=self.world.instruction(0), seed=seed, robot=SPEC,
-            action_space=EE_DELTA, simulated=True, policy=self.policy_id, tracker=self._config.tracker,
-            gap=self._config.gap, injected=injected, config_json=config_json, config_hash=config_hash(config_json),
-            calibration_hash=bundle_hash(self._bundle), code_version=code_version(), started_unix_s=time.time(),
+            action_space=EE_DELTA, simulated=True, policy=self._policies[arm].policy_id,
+            tracker=self._config.tracker, gap=self._profile.name, injected=str(self._injected or ""),
+            config_json=config_json, config_hash=config_hash(config_json), calibration_hash=bundle_hash(self._bundle),
+            code_version=code_version(), started_unix_s=time.time(),
         )  # fmt: skip
         return EpisodeWriter(path, meta, encode=jpeg)
 
     def _tracker(self) -> Tracker:
-        return TruthTracker(self.world) if self._config.tracker == "truth" else self._brain.tracker()
+        gap = self._gap
+        tracker = TruthTracker(self.world) if self._config.tracker == "truth" else self._brains[self._arm].tracker()
+        if not (gap.tracker_noise_m or gap.tracker_dropout):
+            return tracker
+        return GapTracker(tracker, noise_m=gap.tracker_noise_m, dropout=gap.tracker_dropout, seed=gap.seed)
+
+    def _struck(self) -> bool:
+        return not np.isnan(self.world.injected_at(0))

@@ -4,9 +4,15 @@ import numpy as np
 
 from core.arrays import Floats
 from core.flow import Observation
+from core.kinematics import HOME_RAD, forward
 from core.scene import SceneState
 from core.subtasks import Manner, SubTask
 from runtime.config import HandRules
+
+HOME_POS_M = forward(HOME_RAD[None])[0][0]
+"""Where the tool is when episodes start, in base, shape (3,) [m]."""
+AT_HOME_M = 0.02
+"""A tool this near to it is there [m]."""
 
 
 def closing(obs: Observation, rules: HandRules) -> bool:
@@ -47,6 +53,12 @@ def held(obs: Observation, scene: SceneState | None, name: str, rules: HandRules
     """
     high = obs.tcp_pos_in_base[2] - table_height_m >= rules.lifted_m
     return bool(high) and gripping(obs, rules) and reach(obs, seen(scene, name, rules)) <= rules.near_m
+
+
+def at_home(obs: Observation, rules: HandRules) -> bool:
+    """Whether the open hand is where episodes start."""
+    opened = not closing(obs, rules) and obs.gripper_opening >= rules.closed_command
+    return opened and reach(obs, HOME_POS_M) <= AT_HOME_M
 
 
 def free(obs: Observation, scene: SceneState | None, sub: SubTask, rules: HandRules) -> bool:

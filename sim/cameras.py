@@ -9,7 +9,7 @@ is open. The backend is `osmesa` unless MUJOCO_GL says `egl`. About 2,000 pictur
 import copy
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -17,11 +17,11 @@ from typing import Self
 import mujoco
 import numpy as np
 
-from core.arrays import Image
+from core.arrays import Floats, Image, floats
 from core.calibration import CalibrationBundle, CameraModel
 from core.errors import ConfigError, ContractError, unknown_name
 from core.kinematics import quat_from_matrix
-from core.transforms import Pose
+from core.transforms import Pose, quat_from_rotvec, quat_multiply
 from sim.cell import CAMERAS, Bodies, CameraPlace, camera_axes
 from sim.world import BatchWorld
 
@@ -52,6 +52,20 @@ DAYLIGHT = Light()
 """The light of the nominal cell."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraSlip:
+    """How far a camera sits from where the calibration says that it is."""
+
+    shift_m: Floats
+    """In its mount's axes, shape (3,) [m]."""
+    turn_rad: Floats
+    """Rotation vector in its mount's axes, about the camera itself, shape (3,) [rad]."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shift_m", floats("shift_m [m]", self.shift_m, (3,)))
+        object.__setattr__(self, "turn_rad", floats("turn_rad [rad]", self.turn_rad, (3,)))
+
+
 class CellCameras:
     """Renders worlds; open it with `with`.
 
@@ -64,7 +78,8 @@ class CellCameras:
         if not 16 <= size_px <= 1024:
             raise ContractError(f"size_px is {size_px}; allowed [16, 1024]")
         self._size_px = size_px
-        self._model = copy.copy(world.cell.model)
+        self._nominal = world.cell.model
+        self._model = copy.copy(self._nominal)
         self._model.vis.global_.offwidth = self._model.vis.global_.offheight = size_px
         self._data = mujoco.MjData(self._model)
         self._scene = mujoco.MjvScene(self._model, maxgeom=200)
@@ -89,6 +104,26 @@ class CellCameras:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+    def slip(self, slips: Mapping[str, CameraSlip]) -> None:
+        """Mounts the cameras wrongly from now on; those not named sit where they belong.
+
+        Args:
+            slips: By camera.
+
+        Raises:
+            ConfigError: No camera has such a name.
+        """
+        nominal = self._nominal
+        self._model.cam_pos[:], self._model.cam_quat[:] = nominal.cam_pos, nominal.cam_quat
+        for name, slip in slips.items():
+            if name not in CAMERA_NAMES:
+                raise unknown_name("camera", name, CAMERA_NAMES)
+            index = self._model.camera(name).id
+            was = nominal.cam_quat[index][[1, 2, 3, 0]]
+            self._model.cam_pos[index] = nominal.cam_pos[index] + slip.shift_m
+            turned = quat_multiply(quat_from_rotvec(slip.turn_rad), was)
+            self._model.cam_quat[index] = turned[[3, 0, 1, 2]]
 
     def close(self) -> None:
         """Frees the OpenGL context; may be called twice."""

@@ -20,8 +20,9 @@ from bridge.ros.client import RobotClient
 from bridge.twin_control import TwinControl
 from core.errors import ConfigError, DeviceError, RegraspError
 from regrasp.artifacts import find_models, text_hash
-from regrasp.evaluation import ArmName, Campaign, EpisodeResult, evaluate, write_evaluation
+from regrasp.evaluation import ArmName, Campaign, EpisodeResult
 from regrasp.evaluation_log import LOG_NAME, append_result, open_log
+from regrasp.figures import evaluate, write_evaluation
 from regrasp.live_results import live_result
 from regrasp.report import format_table, write_report
 from regrasp.shards import EpisodeJob, plan
