@@ -51,9 +51,9 @@ def lint_reward(
     shaken = _shaken(probing, trial)
     checks = [
         *_static(spec),
-        *_terms(spec, library, [seen.expert, *shaken, *seen.random]),
+        *_terms(spec, library, [seen.expert, *shaken, seen.shoved, *seen.random]),
         *_course(trial),
-        *_rivals(trial, shaken, seen.random),
+        *_rivals(trial, shaken, seen),
     ]
     lost = sum(run.failed() for run in seen.random)
     return LintReport(checks=tuple(checks), successes=int(trial.on.sum()), rollouts=lost)
@@ -267,7 +267,7 @@ def _weightless(costs: RewardNode) -> RewardNode:
     return replace(costs, children=tuple(replace(c, weight=0.0) for c in costs.children))
 
 
-def _rivals(trial: _Trial, shaken: Sequence[Run], random: Sequence[Run]) -> Iterator[LintCheck]:
+def _rivals(trial: _Trial, shaken: Sequence[Run], seen: Recorded) -> Iterator[LintCheck]:
     run = trial.run
     live = np.arange(run.steps + 1)[:, None] < trial.ends
     worths = {d: np.where(live, trial.prefix(d), -np.inf).max(axis=0) for d in DISCOUNTS}
@@ -275,11 +275,13 @@ def _rivals(trial: _Trial, shaken: Sequence[Run], random: Sequence[Run]) -> Iter
     yield _beaten(trial, "standing still", {d: _hover(trial, run, d, first=True) for d in DISCOUNTS})
     yield _beaten(trial, "shaking", {d: _best(trial, shaken, d) for d in DISCOUNTS})
     yield _beaten(trial, "going to and fro", {d: _cycling(trial, d) for d in DISCOUNTS})
-    yield _beaten(trial, "random policies", {d: _best(trial, random, d) for d in DISCOUNTS})
-    hovers = {d: np.max([_hover(trial, r, d) for r in (run, *shaken, *random)], axis=0) for d in DISCOUNTS}
+    yield _beaten(trial, "random policies", {d: _best(trial, seen.random, d) for d in DISCOUNTS})
+    hovers = {
+        d: np.max([_hover(trial, r, d) for r in (run, *shaken, seen.shoved, *seen.random)], axis=0) for d in DISCOUNTS
+    }
     yield _beaten(trial, "hovering in the best state that is no success", hovers)
     if (run.flat.of("goal")[: run.n, 2] > -0.1).any():
-        yield from _pushing(trial)
+        yield from _pushing(trial, seen.shoved)
 
 
 def _beaten(trial: _Trial, rival: str, worth: dict[float, Floats]) -> LintCheck:
@@ -334,11 +336,12 @@ def _cycling(trial: _Trial, discount: float) -> Floats:
     return best
 
 
-def _pushing(trial: _Trial) -> Iterator[LintCheck]:
+def _pushing(trial: _Trial, shoved: Run) -> Iterator[LintCheck]:
     """Yields that a success beats bringing the goal to the target, and that the goal's own way earns nothing."""
     with_goal, without = pushed(trial.run)
     ways = [_Returns(trial.along(r)) for r in (with_goal, without)]
-    yield _beaten(trial, "pushing the goal to the target", {d: ways[0].prefix(d).max(axis=0) for d in DISCOUNTS})
+    worths = {d: np.maximum(ways[0].prefix(d).max(axis=0), _best(trial, [shoved], d)) for d in DISCOUNTS}
+    yield _beaten(trial, "pushing the goal to the target", worths)
     gains = [(ways[0].prefix(d) - ways[1].prefix(d))[1:].max() for d in DISCOUNTS]
     allowed = 0.01 * (trial.reward.spec.scale + SUCCESS_BONUS)
     yield LintCheck(name="moving the goal earns nothing", value=-float(max(gains)), needed=-allowed)

@@ -1,8 +1,8 @@
 """What a reward is probed with: recoveries of a scripted expert, and rivals that deserve less than they.
 
 Runs are recorded on a `World` from captured failure states: the expert, a hand that shakes where the potential is high,
-random policies of which half begin in the middle of a recovery. `pushed` makes up states in which a hand moves the goal
-to the target, for goals that cannot be pushed. Nothing here judges: `residual.lint` does.
+one that shoves the goal, random policies of which half begin in the middle of a recovery. `pushed` makes up states in
+which a hand moves the goal to the target, for goals that stand fast. Nothing here judges: `residual.lint` does.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,9 +17,12 @@ from core.ports import Expert, World
 from core.robots import EE_DELTA
 from core.scene import ROLES
 from core.worlds import FailureState, WorldState
+from residual.terms import PARKED_BELOW_M
 
 PUSH_STEP_M = 0.01
 """How far the made-up hand moves the goal in one step [m]: 0.2 m/s."""
+SHOVE_FROM_M = 0.14
+"""How far beyond the goal's centre a hand comes down to shove it [m]."""
 HOLD_STEPS = 8
 """A random policy keeps an action for so many steps at most."""
 MOST_TRIES = 3
@@ -92,6 +95,8 @@ class Recorded:
     """What was seen whatever the reward: worth keeping when several rewards are probed from the same states."""
 
     expert: Run
+    shoved: Run
+    """A hand that pushes the goal to the target."""
     random: tuple[Run, ...]
     """Random policies, half of them after the first steps of the expert."""
 
@@ -138,7 +143,7 @@ def record_all(probing: Probing) -> Recorded:
         runs.append(record(probing, wandering(probing, begins, batch)))
         if sum(run.failed() for run in runs) >= probing.rollouts:
             break
-    return Recorded(expert=expert, random=tuple(runs))
+    return Recorded(expert=expert, shoved=record(probing, shoving()), random=tuple(runs))
 
 
 def joined(states: Sequence[WorldState]) -> WorldState:
@@ -182,6 +187,36 @@ def wandering(probing: Probing, begins: Ints, batch: int) -> Pilot:
     return act
 
 
+def shoving() -> Pilot:
+    """Returns a closed hand that comes down beyond the goal and drives towards the target, whatever gives way."""
+
+    def act(_: int, state: WorldState) -> Floats:
+        goal, target, tcp = state.of("goal"), state.of("target"), state.tcp_pos_in_base
+        there = _there(target) & _there(goal)
+        way = np.where(there[:, None], target - goal, 0.0)[:, :2]
+        way /= np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9)
+        goal = np.where(there[:, None], goal, tcp)
+        start = goal[:, :2] - SHOVE_FROM_M * way
+        offset = tcp[:, :2] - goal[:, :2]
+        along = (offset * way).sum(axis=1)
+        aside = np.linalg.norm(offset - along[:, None] * way, axis=1)
+        behind = (aside < 0.03) & (along < -0.03)
+        low = tcp[:, 2] < goal[:, 2] + 0.05
+        over = np.linalg.norm(tcp[:, :2] - start, axis=1) < 0.02
+        height = goal[:, 2] + np.where(over | (behind & low), 0.03, 0.2)
+        aim = np.where((behind & low)[:, None], tcp[:, :2] + way, start)
+        actions = np.zeros((len(tcp), EE_DELTA.size))
+        actions[:, :3] = np.concatenate([aim, height[:, None]], axis=1) - tcp
+        return EE_DELTA.clip(np.where(there[:, None], actions, 0.0))
+
+    return act
+
+
+def _there(pos: Floats) -> Bools:
+    """Returns whether an object at `pos` (N, 3) is on the table, shape (N,)."""
+    return np.asarray(np.nan_to_num(pos[:, 2], nan=-1.0) > PARKED_BELOW_M)
+
+
 def pushed(run: Run) -> tuple[Run, Run]:
     """Returns made-up runs from the first states: a hand pushes the goal to the target, and moves so without the goal.
 
@@ -193,7 +228,7 @@ def pushed(run: Run) -> tuple[Run, Run]:
     n = run.n
     first = run.flat.take(np.arange(n))
     target, goal = first.of("target"), first.of("goal")
-    way = np.where(np.isfinite(target - goal) & (target[:, 2:] > -0.1) & (goal[:, 2:] > -0.1), target - goal, 0.0)
+    way = np.where((_there(target) & _there(goal))[:, None], target - goal, 0.0)
     way[:, 2] = 0.0
     length = np.linalg.norm(way, axis=1)
     steps = max(2, int(np.ceil(length.max() / PUSH_STEP_M)))

@@ -1,6 +1,7 @@
 """From a descriptor to a compiled reward, and every refusal on the way."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,13 @@ def test_every_mode_compiles_in_every_manner(manner: Manner, mode: FailureMode) 
     before = {FailureMode.WRONG_OBJECT: 1, FailureMode.COLLISION: 1}.get(mode, 0)
     own = [RecoveryStage(s.stage) for s in spec.stages][before:]
     assert [s for s in own if s is not RecoveryStage.RESUME] == [s for s in STAGES_OF[manner] if s in own]
+
+
+@pytest.mark.parametrize("manner", list(Manner))
+def test_the_documented_stages_are_those_that_are_compiled(manner: Manner) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text()
+    stages = " ".join(s.stage for s in compile_reward(descriptor(manner=manner), manner=manner).stages)
+    assert f"| `{manner}` | {stages} |" in page
 
 
 def test_every_manner_has_a_reward_of_its_own() -> None:
