@@ -9,9 +9,13 @@ LEVEL_SCALE = 0.05
 
 
 def without_gates(spec: RewardSpec) -> RewardSpec:
-    """Returns the reward with every stage open from the start."""
+    """Returns the reward with every stage open from the start: its own gate, and that those before it are done.
+
+    Which stage a recovery is stuck at is then not known any more: it is always the last.
+    """
     always = RewardNode(kind="term", term="always")
-    return replace(spec, stages=tuple(replace(s, gate=always) for s in spec.stages))
+    before = tuple(replace(s, gate=always, done=always) for s in spec.stages[:-1])
+    return replace(spec, stages=(*before, replace(spec.stages[-1], gate=always)))
 
 
 def without_shaping(spec: RewardSpec) -> RewardSpec:

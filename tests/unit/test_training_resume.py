@@ -122,6 +122,7 @@ def test_a_killed_run_lies_on_disk_as_it_was_after_its_last_whole_round(killed: 
     assert 0 < len(found.successes[0]) <= 5
     assert not found.successes[1]
     assert all(np.isfinite(v).all() for v in (*found.policy.values(), *found.moments.values()))
+    assert any((killed.folder / "tensorboard" / NAME).iterdir())
 
 
 @pytest.fixture(scope="module")
