@@ -13,8 +13,10 @@ from sim.tasks.pick_card import BLOCK, CARD_M, CARDS, ON_TRAY_M, TRAY
 
 FINGER_M, FINGER_ROOM_M = np.array([0.044, 0.051, 0.058]), 0.015
 """Where an open finger is, from the middle of the hand, and the room it needs about that."""
-PALM_M, PALM_ROOM_M = np.array([0.0, 0.03, 0.052]), 0.035
+PALM_M, PALM_ROOM_M = np.array([0.0, 0.015, 0.028]), 0.032
 """The same of the palm, which only a block is high enough for."""
+FIRM = 4.0
+"""How much worse it is to reach into a block than into a card, which yields."""
 EDGE_M = 0.008
 """The room fingers need beside the tray, for a card that lies on the table."""
 WAYS = ((0.0, 0.0), (0.0, 0.016), (0.0, -0.016), (np.pi / 2, 0.0), (np.pi / 2, 0.009), (np.pi / 2, -0.009))
@@ -147,8 +149,9 @@ def _lack(layout: Layout, yaw: Floats, shift: Floats) -> Floats:
     for k in range(len(CARDS)):
         gap = _gap(fingers, layout.cards[:, k], lies[:, k], CARD_M)
         total += np.where(beside[:, k], _short_of(gap, FINGER_ROOM_M), 0.0)
-    gap = _gap(palm, layout.barrier.pos, layout.barrier.heading, BLOCK.size_m)
-    total += np.where(layout.barrier.stands, _short_of(gap, PALM_ROOM_M), 0.0)
+    for points, room_m in ((fingers, FINGER_ROOM_M), (palm, PALM_ROOM_M)):
+        gap = _gap(points, layout.barrier.pos, layout.barrier.heading, BLOCK.size_m)
+        total += np.where(layout.barrier.stands, FIRM * _short_of(gap, room_m), 0.0)
     edge = length(fingers - layout.tray[:, None, :2]) - TRAY.size_m[0]
     low = middle[:, 2] < layout.tray[:, 2] + CARD_M[2]
     return np.asarray(total + np.where(low, _short_of(edge, EDGE_M), 0.0))
