@@ -5,8 +5,8 @@ What it assumes, and what it does where that fails:
 - sizes and shapes are those of the task's `ObjectInfo`: spheres, upright discs, boxes that lie on any of their sides;
   what is built of several parts is seen as the box that holds it;
 - the cameras are where the bundle says; a wrist camera is where the tool was when its image was taken;
-- what is not held rests on the table plane, or on (in) something fixed: its height is known, so one view is enough. What
-  is joined to another thing (`ObjectInfo.guide`) is on the line that its guide leaves it. A thing in free fall is
+- what is not held rests on the table plane, on something fixed or in it: its height is known, so one view is enough.
+  What is joined to another thing (`ObjectInfo.guide`) is on the line that its guide leaves it. A thing in free fall is
   misplaced along the line of sight until it lands, unless two cameras see it;
 - what is held moves with the tool. Held is what the fingers are stopped by, within reach of the tool centre point, as
   long as the images agree with that better than with its lying somewhere. Boxes are held in the middle between the

@@ -22,8 +22,7 @@ from sim.world import BatchWorld
 
 SIZE_PX = 192
 STEPS = 110
-EPISODES = ((None, 301), (None, 302), (FailureMode.DROP, 303), (FailureMode.WRONG_OBJECT, 304),
-            (FailureMode.COLLISION, 305), (FailureMode.TARGET_MOVED, 306), (FailureMode.MISSED_GRASP, 307))  # fmt: skip
+EPISODES = ((None, 301), (FailureMode.DROP, 303), (FailureMode.COLLISION, 305), (FailureMode.MISSED_GRASP, 307))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,19 +88,19 @@ def errors_mm(seen: list[Look], *names: str, doing: str) -> np.ndarray:
 
 def test_resting_fruit_is_found_within_4_mm_in_the_middle_and_8_mm_nearly_always(seen: list[Look]) -> None:
     errors = errors_mm(seen, "apple", "lemon", doing="resting")
-    assert len(errors) > 800
+    assert len(errors) > 400
     assert np.median(errors) < 4.0
     assert np.percentile(errors, 95) < 8.0
 
 
 def test_held_fruit_is_found_within_4_mm_in_the_middle_and_8_mm_nearly_always(seen: list[Look]) -> None:
     errors = errors_mm(seen, "apple", "lemon", doing="held")
-    assert len(errors) > 100
+    assert len(errors) > 60
     assert np.median(errors) < 4.0
     assert np.percentile(errors, 95) < 8.0
 
 
-@pytest.mark.parametrize(("name", "least"), [("plate", 700), ("block", 50)])
+@pytest.mark.parametrize(("name", "least"), [("plate", 400), ("block", 50)])
 def test_plate_and_block_are_found_within_4_mm_in_the_middle_and_8_mm_nearly_always(
     seen: list[Look], name: str, least: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""How well `ColourTracker` follows every task in rendered episodes, against the simulator's truth. See docs/tracker.md."""
+"""How well `ColourTracker` follows every task in rendered episodes, against the truth. See docs/tracker.md."""
 
 from dataclasses import dataclass
 
