@@ -133,9 +133,9 @@ def _stage(course: Course, step: Step) -> RecoveryStage | None:
 
 
 def _known_stage(manner: Manner, mode: FailureMode, fit: Fit, wanted: Sequence[RecoveryStage | None]) -> RecoveryStage:
-    """Returns the first of the wanted stages that the recovery has, its first one when it has none of them."""
+    """Returns the first wanted stage that the recovery has, its own first one when nobody says where it begins."""
     stages = [s.stage for s in find_template(manner, mode, fit).stages]
-    return next((s for s in wanted if s in stages), stages[0])
+    return next((s for s in wanted if s in stages and s is not RecoveryStage.RESUME), stages[0])
 
 
 def _frames(path: Path, window: Sequence[Step]) -> list[tuple[str, Image]]:
