@@ -52,6 +52,9 @@ COMMANDS = {
     "compile": Command(
         module="regrasp.compiling", config="CompileConfig", function="compile_descriptor",
         summary="compile a recovery descriptor to a hashed reward specification"),
+    "synthesise": Command(
+        module="regrasp.synthesise", config="SynthesiseConfig", function="make_reward",
+        summary="make the reward of one failure: four questions to a model, or the diagnosis table"),
     "spec-diff": Command(
         module="regrasp.compiling", config="SpecDiffConfig", function="diff_specs",
         summary="what differs between two reward specifications"),
