@@ -24,6 +24,8 @@ What blur, glare and colour thresholds add is the same all round: size alone say
 """
 _ANYWHERE, _ANY_HEADING = 1e-3, 1e-3
 """Precision of knowing nothing [1/m^2, 1/rad^2]; keeps the equations solvable."""
+_SMALL_PX = 0.7
+"""A step that moves no ray further than this past the solid's edge need not be measured again [px]."""
 _GRAZES_PX = 1.5
 """A ray this close to the edge supports the fit [px]."""
 _CIRCLE_PIXELS = 4.0 * 2.0**0.5
@@ -230,13 +232,15 @@ def fitted(
         pull = slope * (_trust(z, bundle.bare, width) * weight)[:, None]
         matrix = pull.T @ slope
         matrix.ravel()[:: len(guess) + 1] += precision
-        guess = guess + np.linalg.solve(matrix, precision * (start - guess) - pull.T @ z)
-    z = offsets(guess[:size])[0] + columns @ guess[size:]
+        spread = np.linalg.inv(matrix)
+        step = spread @ (precision * (start - guess) - pull.T @ z)
+        guess, shift = guess + step, slope @ step
+    z = z + shift if np.abs(shift).max() < _SMALL_PX else offsets(guess[:size])[0] + columns @ guess[size:]
     expected = outline_m / bundle.pixel_size(guess[:3])
     grazing = np.bincount(bundle.camera, bundle.stride * (np.abs(z) < _GRAZES_PX) / expected)
     return Fit(
         pos=guess[:3],
-        sigma_m=float(np.linalg.inv(matrix).diagonal()[:3].max() ** 0.5),
+        sigma_m=float(spread.diagonal()[:3].max() ** 0.5),
         support=float(min(1.0, grazing.max())),
         cost=float(weight @ _price(z, bundle.bare) + precision @ (guess - start) ** 2),
         measurements=float(weight.sum()),
