@@ -245,7 +245,7 @@ def _course(trial: _Trial) -> Iterator[LintCheck]:
         note="rise over all that phi moves; a jam has to be backed out of",
     )
     last = phi[np.maximum(np.minimum(ends, run.steps) - 1, 0), np.arange(run.n)]
-    yield LintCheck(name="phi gains along successes", value=float((last - phi[0])[on].mean()), needed=0.1)
+    yield LintCheck(name="phi gains along successes", value=float((last - phi[0])[on].mean()), needed=0.02)
     done = trial.reward.stages_done(run.flat).reshape(run.steps + 1, run.n, -1) > 0.5
     for z, stage in enumerate(trial.reward.spec.stages):
         reached = done[:, on, z].any(axis=0).mean()
