@@ -12,6 +12,7 @@ from core.subtasks import Course, Manner
 from courses import APPLE, LEMON, PUSH, WIPE, course, tracked
 from runtime.config import HandRules
 from runtime.due import due_in
+from runtime.hand import HOME_POS_M
 from runtime.recover.done import TaskDone
 from runtime.recover.stages import stage_for
 from runtime.recover.verify import Handback
@@ -87,28 +88,37 @@ def test_the_next_thing_in_the_hand_satisfies_held() -> None:
     assert not Handback("held", SORT, RULES, ticks=1).update(gripping, HALF)
 
 
+def test_a_hand_back_at_home_needs_the_open_hand_there_or_the_sub_task_done() -> None:
+    x, y, z = HOME_POS_M
+    home, closed, near = hand(x, y, z), hand(x, y, z, command=0.0), hand(x, y, z - 0.03)
+    handback = Handback("home", SORT, RULES, ticks=1)
+    assert streak(handback, (closed, BEFORE), (near, BEFORE), (home, None)) == [False, False, True]
+    assert streak(Handback("home", SORT, RULES, ticks=1), (AWAY, BEFORE), (AWAY, HALF)) == [False, True]
+
+
+def step(i: int, obs: Observation, scene: SceneState) -> Step:
+    still = EE_DELTA.still(1.0)
+    return Step(
+        index=i, observation=obs, arrived=Arrived(now_ns=i, scene=scene), phase=Phase.RUNNING, source=Source.POLICY,
+        base=None, asked=still, commanded=still, clipped_by=(), report=None, next_phase=Phase.RUNNING,
+    )  # fmt: skip
+
+
 def claims(told: Course, *seen: tuple[Observation, SceneState], ticks: int = 2) -> list[bool]:
     done = TaskDone(told, RULES, ticks=ticks)
-    still = EE_DELTA.still(1.0)
-    return [
-        done(
-            Step(
-                index=i, observation=obs, arrived=Arrived(now_ns=i, scene=scene), phase=Phase.RUNNING,
-                source=Source.POLICY, base=None, asked=still, commanded=still, clipped_by=(), report=None,
-                next_phase=Phase.RUNNING,
-            )
-        )
-        for i, (obs, scene) in enumerate(seen)
-    ]  # fmt: skip
+    return [done(step(i, obs, scene)) for i, (obs, scene) in enumerate(seen)]
 
 
 def test_a_task_of_two_things_is_done_after_the_second() -> None:
     assert claims(SORT, (AWAY, HALF), (AWAY, HALF), (AWAY, BOTH), (AWAY, BOTH)) == [False] * 3 + [True]
 
 
-def test_wiping_is_done_when_the_stain_is_gone_with_the_tool_still_in_the_hand() -> None:
-    holding = hand(0.4, 0.0, 0.03, command=0.0, opening=0.4)
-    assert claims(course(WIPE), (holding, DIRTY), (holding, CLEAN), (holding, CLEAN)) == [False, False, True]
+def test_wiping_is_done_when_the_stain_is_gone_and_the_hand_has_risen_with_the_tool_still_in_it() -> None:
+    pressing, risen = hand(0.4, 0.0, 0.03, 0.0, 0.4), hand(0.4, 0.0, RULES.withdrawn_m + 0.01, 0.0, 0.4)
+    seen = (risen, DIRTY), (pressing, CLEAN), (risen, CLEAN), (risen, CLEAN)
+    assert claims(course(WIPE), *seen) == [False, False, False, True]
+    on_a_table = TaskDone(course(WIPE), RULES, ticks=1, table_height_m=0.05)
+    assert not on_a_table(step(0, risen, CLEAN))
 
 
 def test_pushing_is_done_when_the_closed_hand_has_drawn_back_from_what_lies_at_its_goal() -> None:
