@@ -18,12 +18,6 @@ from regrasp.task_registry import find_task
 from residual.cards import load_skills
 from residual.probe_io import load_probe
 
-ARM_TITLES = {
-    ArmName.BASE: "base alone", ArmName.RETRY: "base + retry", ArmName.FINETUNED: "base fine-tuned",
-    ArmName.RECOVERY: "with recovery", ArmName.NO_GATES: "recovery, no gates", ArmName.ALL_TERMS: "recovery, all terms",
-    ArmName.ORACLE: "oracle diagnosis",
-}  # fmt: skip
-"""What tables call them."""
 _VARIANTS = {ArmName.NO_GATES: "no-gates", ArmName.ALL_TERMS: "all-terms"}
 _HOW = {
     ArmName.FINETUNED: "make one with `regrasp learn finetune`",

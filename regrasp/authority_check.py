@@ -3,11 +3,13 @@
 Called by `run` and `eval` before the first episode; takes a few seconds.
 """
 
+from pathlib import Path
+
 import numpy as np
 
 from core.recovery import Rate
 from core.robots import ResidualSpace
-from regrasp.artifacts import Models
+from regrasp.artifacts import AUTHORITY_FOLDER, Models
 from regrasp.task_registry import TaskEntry
 from residual.authority import authority_test, require_authority
 from residual.bank import load_bank
@@ -19,20 +21,23 @@ from sim.world import BatchWorld
 WORLDS = 64
 
 
-def check_authority(task: TaskEntry, models: Models, skills: tuple[TrainedCard, ...]) -> dict[str, Rate]:
+def check_authority(
+    task: TaskEntry, models: Models, skills: tuple[TrainedCard, ...], folder: Path | None = None
+) -> dict[str, Rate]:
     """Returns what the scripted expert recovers through each skill's channel, by name of skill.
 
     Args:
         task: The task.
-        models: Folder with the kept failure states and the surrogate.
+        models: Folder with the surrogate, and with the kept failure states of the shipped skills.
         skills: Skills about to be used.
+        folder: Where they lie, with failure states kept for them; the shipped ones' when not given.
 
     Raises:
         ConfigError: A channel is too weak; names the skill and the figures.
         ArtifactError: The states or the surrogate are missing or damaged.
     """
     world, surrogate = BatchWorld(task.make(), WORLDS), load_surrogate(models.surrogate(task.info.name))
-    states = load_bank(models.authority_bank(task.info.name))
+    states = load_bank(models.authority_bank(task.info.name) if folder is None else folder / AUTHORITY_FOLDER)
     tested: list[tuple[ResidualSpace, Rate]] = []
     rates = {}
     for skill in skills:

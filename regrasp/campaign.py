@@ -1,4 +1,4 @@
-"""`regrasp run` and `regrasp eval`: seeded episodes with and without recovery, their figures and their report."""
+"""`regrasp run` and `regrasp eval`: seeded episodes in several arms, their figures and their report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,30 +10,41 @@ from tqdm import tqdm
 
 from bridge.chat import ChatConfig
 from bridge.pi0.checkpoint import load_checkpoint
-from core.errors import ConfigError
-from regrasp.artifacts import Models, find_models, text_hash
+from core.errors import ArtifactError, ConfigError, unknown_name
+from regrasp.arms import arm_plan, skills_of
+from regrasp.artifacts import Models, files_hash, find_models, text_hash
 from regrasp.authority_check import check_authority
-from regrasp.evaluation import Campaign, EpisodeResult, Evaluation, evaluate, write_evaluation
+from regrasp.evaluation import ArmName, ArmPlan, Campaign, EpisodeResult
 from regrasp.evaluation_log import LOG_NAME, append_result, open_log, read_log
-from regrasp.pictures import clip_episodes
-from regrasp.report import format_table, write_report
+from regrasp.figures import Evaluation, evaluate, write_evaluation
+from regrasp.gaps import GapProfile, find_gap
+from regrasp.pictures import clip_episodes, clip_failures
+from regrasp.report import write_report
 from regrasp.report_clips import CLIPS_NAME, load_clips
+from regrasp.report_table import format_summary, format_table
 from regrasp.shards import EpisodeJob, plan, run_jobs
 from regrasp.stack import StackConfig
-from regrasp.task_registry import find_task
+from regrasp.task_registry import find_task, task_names
 from residual.cards import load_skills
 
-CLIP_SEEDS = 3
-"""Seeds of each mode that are recorded for clips; the most telling one is shown."""
-_STACK = TypeAdapter(StackConfig)
+FAILURES_SHOWN = 8
+"""Kinds of failure of which one episode is lived through again, recorded, and shown as a clip."""
+EVALUATION_NAME = "eval.json"
+"""File of figures inside the output folder."""
+ALL = "all"
+_STACK, _PROFILE = TypeAdapter(StackConfig), TypeAdapter(GapProfile)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Episodes:
     """What `run` and `eval` have in common."""
 
-    task: str = "fruit_on_plate"
-    """Name of the task."""
+    arms: tuple[str, ...] = (ArmName.BASE, ArmName.RECOVERY)
+    """Arms: base, retry, finetuned, recovery, no_gates, all_terms, oracle; or all."""
+    gap: str = "nominal"
+    """Gap profile: nominal, lab, harsh, or a YAML file."""
+    skills: Path | None = None
+    """Skills of the recovery arm, a folder a task as `regrasp train` writes them; the models' own when not given."""
     tracker: Literal["image", "truth"] = "image"
     """Where object positions come from: the cameras, or the simulator (an ablation, and the report says so)."""
     noise: Literal["zero", "random"] = "zero"
@@ -51,20 +62,34 @@ class Episodes:
     vlm_deadline_s: float = 20.0
     """How long it may take before the embedded probe is believed instead [s]."""
 
-    def stack(self) -> StackConfig:
-        """Returns the cell these flags describe."""
+    def stack(self, task: str = "fruit_on_plate") -> StackConfig:
+        """Returns the cell these flags describe, with a task in it."""
         chat = ChatConfig(model=self.vlm, base_url=self.vlm_url, deadline_s=self.vlm_deadline_s) if self.vlm else None
         return StackConfig(
-            task=self.task, models=self.models, tracker=self.tracker, noise=self.noise, wording=self.wording, chat=chat
-        )
+            task=task, models=self.models, tracker=self.tracker, noise=self.noise, wording=self.wording, chat=chat,
+            gap=self.gap, skills=self.skills,
+        )  # fmt: skip
+
+    def arm_names(self) -> tuple[ArmName, ...]:
+        """Returns the arms asked for, in the order of the report.
+
+        Raises:
+            ConfigError: There is no such arm.
+        """
+        for name in self.arms:
+            if name not in (*ArmName, ALL):
+                raise unknown_name("arm", name, [*map(str, ArmName), ALL])
+        return tuple(arm for arm in ArmName if arm in self.arms or ALL in self.arms)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(Episodes):
     """Run the main job: seeded episodes with and without recovery, all recorded; table, eval.json and report.html."""
 
+    task: str = "fruit_on_plate"
+    """Name of the task."""
     episodes: int = 20
-    """Seeds; each is lived through nominal and with one failure injected, in both arms."""
+    """Seeds; each is lived through nominal and with one failure injected, in every arm."""
     seed: int = 10_000
     """First seed."""
     out: Path = Path("out/run")
@@ -75,14 +100,23 @@ class RunConfig(Episodes):
 class EvalConfig(Episodes):
     """Evaluate on many seeds; only the episodes shown as clips are recorded unless asked."""
 
+    tasks: tuple[str, ...] = (ALL,)
+    """Names of tasks, or all."""
     episodes: int = 100
-    """Seeds; each is lived through nominal and with one failure injected, in both arms."""
-    seed: int = 20_000
+    """Seeds; each is lived through nominal and with one failure injected, in every arm."""
+    seed: int = 30_000
     """First seed."""
     out: Path = Path("out/eval")
-    """Folder for eval.json, report.html, recordings and logs; an interrupted evaluation is resumed."""
+    """A folder a task is made in it, with eval.json, report.html, recordings and logs; what was interrupted resumes."""
     record: Literal["clips", "all", "none"] = "clips"
     """Which episodes are recorded: a few of each failure mode, all, or none."""
+
+    def task_names(self) -> tuple[str, ...]:
+        """Returns the tasks asked for; raises `ConfigError` naming the nearest."""
+        for name in self.tasks:
+            if name != ALL:
+                find_task(name)
+        return task_names() if ALL in self.tasks else self.tasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,51 +129,107 @@ class ReportConfig:
 
 def run(config: RunConfig) -> int:
     """Runs the main job; returns the exit code."""
-    return _campaign(config, config.episodes, config.seed, config.out, "all")
+    order = _Order(task=config.task, episodes=config.episodes, seed=config.seed, out=config.out, record="all")
+    _campaign(config, order)
+    return 0
 
 
 def evaluate_policy(config: EvalConfig) -> int:
-    """Runs an evaluation; returns the exit code."""
-    return _campaign(config, config.episodes, config.seed, config.out, config.record)
+    """Runs an evaluation, task after task; returns the exit code."""
+    found = [
+        _campaign(
+            config,
+            _Order(task=task, episodes=config.episodes, seed=config.seed, out=config.out / task, record=config.record),
+        )
+        for task in config.task_names()
+    ]
+    if len(found) > 1:
+        print(format_summary(found))
+    return 0
 
 
 def report(config: ReportConfig) -> int:
-    """Writes figures and report of an existing run; returns the exit code."""
-    campaign, results = read_log(config.out / LOG_NAME)
-    _write(campaign, results, config.out)
+    """Writes figures and report of an existing run or evaluation; returns the exit code.
+
+    Raises:
+        ArtifactError: Nothing was run there.
+    """
+    logs = [config.out / LOG_NAME, *sorted(config.out.glob(f"*/{LOG_NAME}"))]
+    there = [log for log in logs if log.is_file()]
+    if not there:
+        raise ArtifactError(f"no evaluation log in {config.out}; run `regrasp eval --out {config.out}` first")
+    for log in there:
+        campaign, results = read_log(log)
+        _write(campaign, results, log.parent)
     return 0
 
 
-def _campaign(config: Episodes, episodes: int, seed: int, out: Path, record: str) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """One task's campaign."""
+
+    task: str
+    episodes: int
+    seed: int
+    out: Path
+    record: Literal["clips", "all", "none"]
+
+
+def _campaign(config: Episodes, order: _Order) -> Evaluation:
+    task, episodes, seed, out = order.task, order.episodes, order.seed, order.out
     if episodes < 1 or config.workers < 1:
         raise ConfigError(f"--episodes {episodes} and --workers {config.workers} must be at least 1")
-    info, models, stack = find_task(config.task).info, find_models(config.models), config.stack()
+    info, models, stack = find_task(task).info, find_models(config.models), config.stack(task)
+    plans = tuple(arm_plan(arm, task, models, config.skills) for arm in config.arm_names())
     campaign = Campaign(
-        task=info.name, policy=load_checkpoint(models.base).policy_id, tracker=config.tracker, gap=stack.gap,
-        episodes=episodes, seed=seed, modes=info.modes, config_hash=config_hash(stack, models),
+        task=task, policy=load_checkpoint(models.base).policy_id, tracker=config.tracker, gap=find_gap(stack.gap).name,
+        episodes=episodes, seed=seed, modes=info.modes, config_hash=config_hash(stack, models), arms=plans,
     )  # fmt: skip
-    check_authority(find_task(config.task), models, load_skills(models.skills(info.name), base_policy=campaign.policy))
+    running = [plan for plan in plans if not plan.not_run]
+    for each in running:
+        _check_skills(each, task, models, config.skills, campaign.policy)
     log = out / LOG_NAME
     lived = list(open_log(log, campaign))
-    known = {r.key for r in lived}
-    jobs = [j for j in _recorded(plan(info.modes, episodes, seed), record) if j.key not in known]
-    with tqdm(total=len(jobs) + len(lived), initial=len(lived), unit="episode", desc=info.name) as bar:
-
-        def done(result: EpisodeResult) -> None:
-            append_result(log, result)
-            lived.append(result)
-            bar.update()
-
-        run_jobs(stack, out, jobs, config.workers, done)
-    _write(campaign, lived, out)
-    return 0
+    campaign, known = read_log(log)[0], {r.key for r in lived}
+    jobs = _recorded(plan(info.modes, episodes, seed, [p.name for p in running]), order.record)
+    _live(stack, out, [j for j in jobs if j.key not in known], lived, config.workers)
+    if order.record != "none" and stack.chat is None:
+        _relive(stack, out, campaign, lived, config.workers)
+    return _write(campaign, lived, out)
 
 
 def config_hash(stack: StackConfig, models: Models) -> str:
-    """Returns the hash of all that shapes a result besides the seeds: configuration, probe and skills."""
-    shipped = sorted(p for p in (models.probe(stack.task), models.skills(stack.task)) for p in p.rglob("*.json"))
-    settings = _STACK.dump_json(replace(stack, models=None)).decode()
-    return text_hash(settings + "".join(p.read_text() for p in shipped))
+    """Returns the hash of all that shapes a result in every arm besides the seeds: configuration, gap and probe."""
+    settings = _STACK.dump_json(replace(stack, models=None, skills=None, gap="")).decode()
+    return text_hash(settings + _PROFILE.dump_json(find_gap(stack.gap)).decode() + files_hash(models.probe(stack.task)))
+
+
+def _check_skills(plan: ArmPlan, task: str, models: Models, skills: Path | None, policy: str) -> None:
+    folder = skills_of(plan.name, task, models, skills)
+    if folder is not None and plan.name is not ArmName.ORACLE:
+        check_authority(find_task(task), models, load_skills(folder, base_policy=policy), folder)
+
+
+def _live(stack: StackConfig, out: Path, jobs: Sequence[EpisodeJob], lived: list[EpisodeResult], workers: int) -> None:
+    """Lives through what is left to do; every result is on disk before the next."""
+    with tqdm(total=len(jobs) + len(lived), initial=len(lived), unit="episode", desc=stack.task) as bar:
+
+        def done(result: EpisodeResult) -> None:
+            append_result(out / LOG_NAME, result)
+            lived.append(result)
+            bar.update()
+
+        run_jobs(stack, out, jobs, workers, done)
+
+
+def _relive(stack: StackConfig, out: Path, campaign: Campaign, lived: Sequence[EpisodeResult], workers: int) -> None:
+    """Lives again through one episode of each kind of failure that is left, recorded this time, and makes its clip."""
+    kinds = evaluate(campaign, lived).failing[:FAILURES_SHOWN]
+    jobs = [EpisodeJob(arm=ArmName.RECOVERY, seed=k.seeds[0], injected=k.mode, record=True) for k in kinds]
+    shown = {(c.arm, c.seed, c.mode) for c in load_clips(out / CLIPS_NAME)}
+    again: list[EpisodeResult] = []
+    run_jobs(stack, out, [j for j in jobs if (j.arm, j.seed, j.injected) not in shown], workers, again.append)
+    clip_failures(out, again, out / CLIPS_NAME)
 
 
 def _recorded(jobs: Sequence[EpisodeJob], record: str) -> list[EpisodeJob]:
@@ -148,15 +238,19 @@ def _recorded(jobs: Sequence[EpisodeJob], record: str) -> list[EpisodeJob]:
     for job in jobs:
         if job.injected is not None:
             first.setdefault(job.injected, job.seed)
+    shown = (ArmName.BASE, ArmName.RECOVERY)
     return [
-        replace(j, record=record == "all" or (record == "clips" and first.get(j.injected or "") == j.seed))
+        replace(
+            j,
+            record=record == "all" or (record == "clips" and j.arm in shown and first.get(j.injected or "") == j.seed),
+        )
         for j in jobs
     ]
 
 
 def _write(campaign: Campaign, results: Sequence[EpisodeResult], out: Path) -> Evaluation:
     evaluation = evaluate(campaign, results)
-    write_evaluation(evaluation, out / "eval.json")
+    write_evaluation(evaluation, out / EVALUATION_NAME)
     clip_episodes(out, results, out / CLIPS_NAME)
     path = write_report(results, evaluation, load_clips(out / CLIPS_NAME), out)
     print(format_table(evaluation))

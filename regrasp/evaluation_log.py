@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from core.errors import ArtifactError
-from regrasp.evaluation import Campaign, EpisodeResult
+from regrasp.evaluation import ArmName, Campaign, EpisodeResult
 
 LOG_NAME = "episodes.jsonl"
 """File name inside the output folder."""
@@ -25,14 +25,15 @@ _RESULT = TypeAdapter(EpisodeResult)
 def open_log(path: Path, campaign: Campaign) -> tuple[EpisodeResult, ...]:
     """Starts a log, or returns what the log at `path` already holds so that the rest can be run.
 
-    A torn last line, left by a kill, is cut off. The number of episodes may change between runs.
+    A torn last line, left by a kill, is cut off. The number of episodes may change between runs, and arms may be added;
+    the log's campaign then says so.
 
     Args:
         path: The log file; its folder is made.
         campaign: What is being evaluated now.
 
     Raises:
-        ArtifactError: The log belongs to another campaign, or is damaged.
+        ArtifactError: The log belongs to another campaign or to arms made otherwise, or is damaged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _cut_torn_line(path)
@@ -40,10 +41,9 @@ def open_log(path: Path, campaign: Campaign) -> tuple[EpisodeResult, ...]:
         _append(path, _CAMPAIGN.dump_json(campaign))
         return ()
     logged, results = read_log(path)
-    if replace(logged, episodes=campaign.episodes) != campaign:
-        raise ArtifactError(f"{path} holds results of {logged}; this run is {campaign}. Choose another --out folder")
-    if logged != campaign:
-        _replace_campaign(path, campaign)
+    joined = _joined(path, logged, campaign)
+    if logged != joined:
+        _replace_campaign(path, joined)
     return results
 
 
@@ -66,6 +66,21 @@ def read_log(path: Path) -> tuple[Campaign, tuple[EpisodeResult, ...]]:
     return _parse(path, 1, lines[0], _CAMPAIGN), tuple(
         _parse(path, i, line, _RESULT) for i, line in enumerate(lines[1:], start=2)
     )
+
+
+def _joined(path: Path, logged: Campaign, campaign: Campaign) -> Campaign:
+    """Returns the campaign with the logged arms that are not asked for now."""
+    if replace(logged, episodes=campaign.episodes, arms=campaign.arms) != campaign:
+        raise ArtifactError(f"{path} holds results of {logged}; this run is {campaign}. Choose another --out folder")
+    arms = {plan.name: plan for plan in campaign.arms}
+    for old in logged.arms:
+        new = arms.setdefault(old.name, old)
+        if not (old.not_run or new.not_run) and old.hash != new.hash:
+            raise ArtifactError(
+                f"{path} holds results of arm {old.name!r} made of {old.hash[:12]}, now it is {new.hash[:12]}: "
+                f"its skills or checkpoint changed. Choose another --out folder"
+            )
+    return replace(campaign, arms=tuple(arms[name] for name in ArmName if name in arms))
 
 
 def _parse(path: Path, number: int, line: bytes, kind: TypeAdapter[T]) -> T:

@@ -49,12 +49,18 @@ def clip_episodes(out: Path, results: Sequence[EpisodeResult], folder: Path) -> 
             save_clip(_clip(out, result, loop_s), folder)
 
 
+def clip_failures(out: Path, results: Sequence[EpisodeResult], folder: Path) -> None:
+    """Turns recorded episodes that failed into clips; arguments as of `clip_episodes`."""
+    for result in results:
+        if result.episode_file and not result.success:
+            save_clip(_clip(out, result, result.duration_s + 1.0), folder)
+
+
 def _clip(out: Path, result: EpisodeResult, loop_s: float) -> Clip:
     path = out / result.episode_file
     steps: Sequence[Step] = read_episode(path).steps
     frames = [np.asarray(Pictures.open(io.BytesIO(f.data)).convert("RGB")) for f in read_frames(path, CLIP_CAMERA)]
     shown = range(0, min(len(frames), len(steps)), CLIP_EVERY)
-    assert result.injected is not None
     return Clip(
         arm=result.arm,
         seed=result.seed,

@@ -1,4 +1,4 @@
-"""The report of an evaluation: one self-contained HTML page, and a table for the terminal.
+"""The report of an evaluation: one self-contained HTML page.
 
 Called by the commands `run`, `eval` and `report`. The page asks the network for nothing and needs no script.
 """
@@ -12,13 +12,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from core.recovery import Rate
 from regrasp import report_views as views
-from regrasp.evaluation import ArmName, EpisodeResult, Evaluation
+from regrasp.evaluation import ArmName, EpisodeResult
+from regrasp.figures import Evaluation
 from regrasp.report_clips import PHASE_RGB, ClipPair, EncodedClip, filmstrip_uri, pair_clips
+from regrasp.report_table import number
 
 REPORT_NAME = "report.html"
 """File name inside the output folder."""
-CLIP_BUDGET_BYTES = 5_500_000
-"""All clips together, before base64 makes a third more of them; keeps the page below 8 MB."""
+CLIP_BUDGET_BYTES = 4_500_000
+"""All pairs of clips together, before base64 makes a third more of them; keeps the page below 8 MB."""
+FAILING_BUDGET_BYTES = 1_000_000
+"""All clips of what still fails together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,7 @@ class _Page:
     confusion: tuple[views.ConfusionRow, ...]
     timelines: tuple[views.TimelineGroup, ...]
     failing: tuple[views.StillFailing, ...]
+    kinds: tuple[views.FailingKind, ...]
     pairs: tuple[ClipPair, ...]
     pairs_left_out: int
     ticks: tuple[tuple[float, str], ...]
@@ -52,34 +57,18 @@ def write_report(
         out_dir: Output folder; made when missing.
     """
     shown, left_out = _within_budget(pair_clips(clips, results))
-    text = _environment().get_template("report.html.j2").render(page=_page(results, evaluation, shown, left_out))
+    page = _page(results, evaluation, shown, left_out, views.failing_kinds(evaluation, clips, FAILING_BUDGET_BYTES))
+    text = _environment().get_template("report.html.j2").render(page=page)
     path = out_dir / REPORT_NAME
     out_dir.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def format_table(evaluation: Evaluation) -> str:
-    """Returns the figures as a table for an 80-column terminal."""
-    c, m = evaluation.campaign, evaluation.monitor
-    rows = [("", *(views.ARM_TITLES[a.name] for a in evaluation.arms))]
-    rows.append(("nominal", *(_rate_text(a.nominal) for a in evaluation.arms)))
-    rows.append(("failures injected", *(_rate_text(a.injected) for a in evaluation.arms)))
-    for i, mode in enumerate(c.modes):
-        rows.append((f"  {mode}", *(_rate_text(a.by_mode[i][1]) for a in evaluation.arms)))
-    rows.append(("Q-score (injected)", *(_number(a.q) for a in evaluation.arms)))
-    lines = [f"{title:<20}{base:<28}{recovery}" for title, base, recovery in rows]
-    return "\n".join([
-        f"{c.task} on a SIMULATED arm, tracker {c.tracker}, policy {c.policy}, gap {c.gap}, seeds from {c.seed}",
-        *lines,
-        f"monitor: named rightly {_number(m.accuracy)}, false alarms a success {_number(m.false_alarms_per_success)}, "
-        f"detection delay {_number(m.lead_time_s)} s",
-    ])  # fmt: skip
-
-
 def _page(
-    results: Sequence[EpisodeResult], evaluation: Evaluation, pairs: tuple[ClipPair, ...], left_out: int
-) -> _Page:
+    results: Sequence[EpisodeResult], evaluation: Evaluation, pairs: tuple[ClipPair, ...], left_out: int,
+    kinds: tuple[views.FailingKind, ...],
+) -> _Page:  # fmt: skip
     watched = [r for r in results if r.arm == ArmName.RECOVERY]
     return _Page(
         evaluation=evaluation,
@@ -87,6 +76,7 @@ def _page(
         confusion=views.confusion_rows(evaluation.monitor),
         timelines=views.timeline_groups(evaluation, results),
         failing=views.still_failing(evaluation, results),
+        kinds=kinds,
         pairs=pairs,
         pairs_left_out=left_out,
         ticks=views.axis_ticks(views.axis_length_s(results)),
@@ -102,13 +92,14 @@ def _page(
 
 def _environment() -> Environment:
     env = Environment(
+        extensions=["jinja2.ext.loopcontrols"],
         loader=PackageLoader("regrasp"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters.update(words=views.words, number=_number, percent=_percent, interval=_interval, filmstrip=filmstrip_uri)
+    env.filters.update(words=views.words, number=number, percent=_percent, interval=_interval, filmstrip=filmstrip_uri)
     env.globals.update(phase_rgb=PHASE_RGB, arm_titles=views.ARM_TITLES)
     return env
 
@@ -126,10 +117,6 @@ def _median(values: Sequence[float | None]) -> float | None:
     return median(known) if known else None
 
 
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.2f}"
-
-
 def _percent(rate: Rate) -> str:
     return f"{100.0 * rate.rate:.0f} %" if rate.n else "n/a"
 
@@ -137,10 +124,3 @@ def _percent(rate: Rate) -> str:
 def _interval(rate: Rate) -> str:
     low, high = rate.ci95
     return f"{100.0 * low:.0f} to {100.0 * high:.0f} %" if rate.n else "no episodes"
-
-
-def _rate_text(rate: Rate) -> str:
-    if not rate.n:
-        return "no episodes"
-    low, high = rate.ci95
-    return f"{rate.k}/{rate.n}  {rate.rate:.2f} [{low:.2f}, {high:.2f}]"

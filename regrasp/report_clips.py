@@ -20,6 +20,7 @@ from regrasp.evaluation import ArmName, EpisodeResult
 
 CLIPS_NAME = "clips"
 """Folder of the clips inside the output folder."""
+_NOMINAL = "nominal"
 WIDTH_PX = 192
 """Width of a clip [px]."""
 BAR_PX = 8
@@ -44,8 +45,8 @@ class Clip:
 
     arm: ArmName
     seed: int
-    mode: FailureMode
-    """Mode injected."""
+    mode: FailureMode | None
+    """Mode injected, None when nothing was."""
     frames: Image
     """Shape (F, H, W, 3) uint8 RGB."""
     phases: tuple[Phase, ...]
@@ -71,7 +72,7 @@ class EncodedClip:
 
     arm: ArmName
     seed: int
-    mode: FailureMode
+    mode: FailureMode | None
     webp: bytes
 
     @property
@@ -96,8 +97,8 @@ class ClipPair:
 
 
 def save_clip(clip: Clip, folder: Path) -> Path:
-    """Encodes a clip into `folder` as `<mode>-<seed>-<arm>.webp` and returns the file."""
-    path = folder / f"{clip.mode}-{clip.seed}-{clip.arm}.webp"
+    """Encodes a clip into `folder` as `<mode or "nominal">-<seed>-<arm>.webp` and returns the file."""
+    path = folder / f"{clip.mode or _NOMINAL}-{clip.seed}-{clip.arm}.webp"
     folder.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_encode(clip))
     return path
@@ -123,7 +124,8 @@ def pair_clips(clips: Sequence[EncodedClip], results: Sequence[EpisodeResult]) -
     by_key = {(c.arm, c.seed, c.mode): c for c in clips}
     best: dict[FailureMode, ClipPair] = {}
     for pair in sorted(_pairs(by_key, found), key=_interest):
-        best.setdefault(pair.base.mode, pair)
+        if pair.base.mode is not None:
+            best.setdefault(pair.base.mode, pair)
     return tuple(best[m] for m in FailureMode if m in best)
 
 
@@ -181,19 +183,21 @@ def _frame(clip: Clip, index: int) -> Pictures.Image:
 def _load(path: Path) -> EncodedClip:
     try:
         mode, seed, arm = path.stem.split("-")
-        return EncodedClip(arm=ArmName(arm), seed=int(seed), mode=FailureMode(mode), webp=path.read_bytes())
+        injected = None if mode == _NOMINAL else FailureMode(mode)
+        return EncodedClip(arm=ArmName(arm), seed=int(seed), mode=injected, webp=path.read_bytes())
     except ValueError as error:
         raise ArtifactError(f"{path} is not named <mode>-<seed>-<arm>.webp; remove it from the clips folder") from error
 
 
 def _pairs(
-    clips: dict[tuple[ArmName, int, FailureMode], EncodedClip], results: dict[tuple[str, int, str], EpisodeResult]
+    clips: dict[tuple[ArmName, int, FailureMode | None], EncodedClip],
+    results: dict[tuple[str, int, str], EpisodeResult],
 ) -> list[ClipPair]:
     pairs = []
     for (arm, seed, mode), clip in clips.items():
-        other = (ArmName.RECOVERY, seed, mode)
-        if arm == ArmName.BASE and other in clips and (arm, seed, mode) in results and other in results:
-            first, second = results[arm, seed, mode], results[other]
+        other, told = (ArmName.RECOVERY, seed, mode), mode or ""
+        if arm == ArmName.BASE and other in clips and (arm, seed, told) in results and (*other[:2], told) in results:
+            first, second = results[arm, seed, told], results[*other[:2], told]
             pairs.append(ClipPair(base=clip, recovery=clips[other], base_result=first, recovery_result=second))
     return pairs
 

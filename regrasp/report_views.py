@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from core.flow import Phase
 from core.recovery import Rate
 from regrasp.evaluation import ArmName, EpisodeResult
-from regrasp.figures import Evaluation, MonitorFigures, success_rate
+from regrasp.figures import Evaluation, Failing, MonitorFigures, success_rate
+from regrasp.report_clips import EncodedClip
 
-ARM_TITLES = {ArmName.BASE: "base alone", ArmName.RECOVERY: "with recovery"}
+ARM_TITLES = {
+    ArmName.BASE: "base alone", ArmName.RETRY: "base + retry", ArmName.FINETUNED: "base fine-tuned",
+    ArmName.RECOVERY: "with recovery", ArmName.NO_GATES: "recovery, no gates", ArmName.ALL_TERMS: "recovery, all terms",
+    ArmName.ORACLE: "oracle diagnosis",
+}  # fmt: skip
+"""What tables call them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +107,18 @@ class StillFailing:
     """Episodes of this condition."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailingKind:
+    """One kind of what still fails, with an episode to look at."""
+
+    title: str
+    kind: Failing
+    clip: EncodedClip | None
+
+
 def bar_groups(evaluation: Evaluation) -> tuple[BarGroup, ...]:
     """Returns the nominal bars, then those of each injected mode."""
-    arms = evaluation.arms
+    arms = [arm for arm in evaluation.arms if not arm.not_run]
     groups = [BarGroup(title="nominal", bars=tuple(_bar(a.name, a.nominal) for a in arms))]
     for i, mode in enumerate(evaluation.campaign.modes):
         groups.append(BarGroup(title=words(mode), bars=tuple(_bar(a.name, a.by_mode[i][1]) for a in arms)))
@@ -151,6 +166,18 @@ def still_failing(evaluation: Evaluation, results: Sequence[EpisodeResult]) -> t
     return tuple(groups)
 
 
+def failing_kinds(evaluation: Evaluation, clips: Sequence[EncodedClip], budget_bytes: int) -> tuple[FailingKind, ...]:
+    """Returns what still fails, the most frequent first, with a clip of each kind as far as there are some and room."""
+    found, kinds = {(c.mode, c.seed): c for c in clips if c.arm == ArmName.RECOVERY}, []
+    for kind in evaluation.failing:
+        clip = next((found[kind.mode, seed] for seed in kind.seeds if (kind.mode, seed) in found), None)
+        if clip is not None and len(clip.webp) > budget_bytes:
+            clip = None
+        budget_bytes -= 0 if clip is None else len(clip.webp)
+        kinds.append(FailingKind(title=words(kind.mode), kind=kind, clip=clip))
+    return tuple(kinds)
+
+
 def wrong_claims(results: Sequence[EpisodeResult]) -> int:
     """Returns how many recovery episodes the loop itself called a success that the truth calls a failure."""
     return sum(r.arm == ArmName.RECOVERY and r.claimed == "success" and not r.success for r in results)
@@ -167,9 +194,9 @@ def axis_ticks(axis_s: float) -> tuple[tuple[float, str], ...]:
     return tuple((100.0 * t / axis_s, f"{t} s") for t in range(0, int(axis_s) + 1, step))
 
 
-def words(name: str) -> str:
-    """Returns an identifier as words."""
-    return name.replace("_", " ")
+def words(name: str | None) -> str:
+    """Returns an identifier as words; None is the mode of an episode in which nothing was injected."""
+    return "nominal" if name is None else name.replace("_", " ")
 
 
 def _bar(arm: ArmName, rate: Rate) -> Bar:

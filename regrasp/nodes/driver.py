@@ -24,7 +24,8 @@ from regrasp.evaluation import ArmName, Campaign, EpisodeResult
 from regrasp.evaluation_log import LOG_NAME, append_result, open_log
 from regrasp.figures import evaluate, write_evaluation
 from regrasp.live_results import live_result
-from regrasp.report import format_table, write_report
+from regrasp.report import write_report
+from regrasp.report_table import format_table
 from regrasp.shards import EpisodeJob, plan
 from regrasp.task_registry import find_task
 from regrasp.witness import EPISODES

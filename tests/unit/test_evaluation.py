@@ -9,17 +9,9 @@ from core.episodes import Outcome
 from core.errors import ArtifactError, ContractError
 from core.failures import FailureMode
 from core.flow import Phase
-from regrasp.evaluation import (
-    Alarm,
-    ArmName,
-    Campaign,
-    EpisodeResult,
-    InferenceTimes,
-    PhaseStart,
-    evaluate,
-    write_evaluation,
-)
+from regrasp.evaluation import Alarm, ArmName, Campaign, EpisodeResult, InferenceTimes, PhaseStart
 from regrasp.evaluation_log import append_result, open_log, read_log
+from regrasp.figures import evaluate, write_evaluation
 
 DROP, MISSED = FailureMode.DROP, FailureMode.MISSED_GRASP
 CAMPAIGN = Campaign(
@@ -55,7 +47,7 @@ def test_rates_count_every_episode_of_their_arm_and_mode():
 def test_failure_that_was_never_reached_still_counts_in_the_rate_but_not_for_the_monitor():
     found = evaluate(CAMPAIGN, [failure(at_s=None, alarm_s=(), diagnosed=None)])
     assert found.arm(ArmName.RECOVERY).injected.n == 1
-    assert found.monitor.accuracy is None
+    assert found.monitor.modes.n == 0
     assert sum(map(sum, found.monitor.confusion)) == 0
 
 
@@ -64,7 +56,7 @@ def test_confusion_has_true_modes_in_rows_and_named_modes_in_columns():
     monitor = evaluate(CAMPAIGN, results).monitor
     assert monitor.labels == ("missed_grasp", "drop", "none")
     assert monitor.confusion == ((0, 0, 1), (1, 1, 0), (0, 0, 1))
-    assert monitor.accuracy == pytest.approx(1 / 3)
+    assert (monitor.modes.k, monitor.modes.n) == (1, 3)
 
 
 def test_base_arm_never_counts_for_the_monitor():
@@ -105,16 +97,20 @@ def test_injection_time_without_a_mode_is_refused():
 def test_eval_json_has_exactly_the_promised_keys(tmp_path):
     write_evaluation(evaluate(CAMPAIGN, [CALM, failure()]), tmp_path / "eval.json")
     data = json.loads((tmp_path / "eval.json").read_text())
-    assert list(data) == ["task", "policy", "tracker", "gap", "episodes", "seed", "arms", "monitor"]
+    head = ["task", "policy", "tracker", "gap", "episodes", "seed", "config_hash"]
+    assert list(data) == [*head, "arms", "monitor", "failing"]
     assert [a["name"] for a in data["arms"]] == ["base", "recovery"]
     for arm in data["arms"]:
-        assert set(arm) == {"name", "nominal", "injected", "by_mode"}
+        figures = {"nominal", "injected", "by_mode", "mending_s", "attempts", "interventions"}
+        assert set(arm) == {"name", "not_run", *figures}
         assert set(arm["nominal"]) == {"k", "n", "rate", "ci95"}
         assert set(arm["injected"]) == {"k", "n", "rate", "ci95", "q"}
         assert list(arm["by_mode"]) == ["missed_grasp", "drop"]
         assert all(set(rate) == {"k", "n", "rate", "ci95"} for rate in arm["by_mode"].values())
-    keys = {"labels", "confusion", "accuracy", "false_alarms_per_success", "lead_time_s"}
-    assert set(data["monitor"]) == keys
+    rates = {"modes", "stages", "acting", "false_alarms"}
+    assert set(data["monitor"]) == {
+        "labels", "confusion", "accuracy", "false_alarms_per_success", "lead_time_s", *rates
+    }  # fmt: skip
 
 
 def test_eval_json_says_null_for_what_is_not_known(tmp_path):

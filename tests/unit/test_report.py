@@ -14,18 +14,10 @@ from core.episodes import Outcome
 from core.errors import ArtifactError, ContractError
 from core.failures import FailureMode
 from core.flow import Phase
-from regrasp.evaluation import (
-    Alarm,
-    ArmName,
-    Campaign,
-    EpisodeResult,
-    Evaluation,
-    InferenceTimes,
-    PhaseStart,
-    evaluate,
-)
+from regrasp.evaluation import Alarm, ArmName, Campaign, EpisodeResult, InferenceTimes, PhaseStart
 from regrasp.evaluation_log import LOG_NAME, append_result, open_log
-from regrasp.report import format_table, write_report
+from regrasp.figures import Evaluation, evaluate
+from regrasp.report import write_report
 from regrasp.report_clips import (
     BAR_PX,
     CLIPS_NAME,
@@ -38,6 +30,7 @@ from regrasp.report_clips import (
     telling_seed,
 )
 from regrasp.report_picture import write_picture
+from regrasp.report_table import format_table
 from regrasp.report_views import axis_ticks
 
 MODES = (
