@@ -212,21 +212,24 @@ def synthesis_script(case: Case, *, analysis: CausalAnalysis | None = None, chec
     if analysis is None:
         analysis = yield ask_analysis(case), parse_analysis
     selection = yield ask_selection(case, analysis), parse_selection
-    relations = yield (
-        ask_relations(case, analysis, selection),
-        lambda text: parse_relations(text, case, selection),
-    )
-    draft = Synthesis(analysis=analysis, selection=selection, relations=relations, instantiation=Instantiation())
+    known = analysis
 
-    def read(text: str) -> Synthesis:
-        numbers = parse_instantiation(text, case, selection, relations)
-        made = replace(draft, instantiation=numbers)
-        if check is not None and (fault := check(reward_of(case, made))):
-            raise ConfigError(f"the reward that this makes may not be trained on: {fault}")
+    def joined(text: str) -> Synthesis:
+        relations = parse_relations(text, case, selection)
+        made = Synthesis(analysis=known, selection=selection, relations=relations, instantiation=Instantiation())
         reward_of(case, made)
         return made
 
-    return (yield ask_instantiation(case, analysis, selection, relations), read)
+    draft: Synthesis = yield ask_relations(case, analysis, selection), joined
+
+    def numbered(text: str) -> Synthesis:
+        made = replace(draft, instantiation=parse_instantiation(text, case, selection, draft.relations))
+        spec = reward_of(case, made)
+        if check is not None and (fault := check(spec)):
+            raise ConfigError(f"the reward that this makes may not be trained on: {fault}")
+        return made
+
+    return (yield ask_instantiation(case, analysis, selection, draft.relations), numbered)
 
 
 def synthesise(

@@ -92,7 +92,10 @@ def ask_relations(case: Case, analysis: CausalAnalysis, selection: Selection) ->
     """Returns the third question: how the terms of each stage are joined."""
     chosen = {t: LIBRARY.term(t) for t in selection.terms if LIBRARY.term(t).kind == "value"}
     trees = _optional({name: {"$ref": "#/$defs/tree2"} for name in case.stages()})
-    schema = {**_object({"stages": trees}), "$defs": _tree_schemas(sorted(chosen))}
+    schema = {
+        **_object({"stages": trees}),
+        "$defs": _tree_schemas(sorted(chosen), [r for r in ROLES if case.roles.of(r)]),
+    }
     own = "\n".join(f"  {name}: {json.dumps(tree_data(s.value))}" for name, s in case.stages().items())
     body = f"""{_happened(case)}
 {_analysed(analysis)}
@@ -209,10 +212,15 @@ def _optional(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def _tree_schemas(values: list[str]) -> dict[str, Any]:
+def _tree_schemas(values: list[str], roles: list[str]) -> dict[str, Any]:
     """Returns leaf and two levels of trees by name: servers that take references seldom take endless ones."""
-    role = {"type": "string", "enum": list(ROLES)}
-    leaf = {**_object({"term": {"type": "string", "enum": values}, "role": role}), "required": ["term"]}
+    about = [t for t in values if any(p.name == "role" for p in LIBRARY.term(t).parameters)]
+    others = [t for t in values if t not in about]
+    shapes = [_object({"term": {"type": "string", "enum": others}})] if others else []
+    if about:
+        named = _object({"term": {"type": "string", "enum": about}, "role": {"type": "string", "enum": roles}})
+        shapes.append({**named, "required": ["term"]})
+    leaf = {"anyOf": shapes}
     found: dict[str, Any] = {"tree0": leaf}
     for level in (1, 2):
         below = {"$ref": f"#/$defs/tree{level - 1}"}

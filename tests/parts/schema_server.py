@@ -1,7 +1,8 @@
 """An OpenAI-compatible server whose model knows nothing but keeps to the schema it is given, as if by a grammar.
 
-Run as a process: `python schema_server.py [--wild N]`. It prints its address. The first N answers to every kind of
-question ignore the schema. What it says depends on the question alone.
+Run as a process: `python schema_server.py [--wild N] [--bold P]`. It prints its address. The first N answers to every
+question ignore the schema; a key that may be left out is given with probability P. What it says depends on the question
+alone.
 """
 
 import argparse
@@ -18,8 +19,8 @@ WORDS = ("the", "hand", "closed", "beside", "it", "so", "open", "and", "come", "
 class Model:
     """Draws an answer from a schema."""
 
-    def __init__(self, schema: dict[str, Any], seed: str) -> None:
-        self._schema, self._random = schema, random.Random(seed)
+    def __init__(self, schema: dict[str, Any], seed: str, bold: float) -> None:
+        self._schema, self._random, self._bold = schema, random.Random(seed), bold
 
     def answer(self) -> Any:
         return self._draw(self._schema)
@@ -35,13 +36,14 @@ class Model:
 
     def _object(self, schema: dict[str, Any]) -> dict[str, Any]:
         required = schema.get("required", [])
-        kept = [k for k in schema["properties"] if k in required or self._random.random() < 0.3]
+        kept = [k for k in schema["properties"] if k in required or self._random.random() < self._bold]
         return {k: self._draw(schema["properties"][k]) for k in kept}
 
     def _array(self, schema: dict[str, Any]) -> list[Any]:
-        most = schema.get("maxItems", 3)
-        count = max(schema.get("minItems", 0), most if most > 8 else self._random.randint(0, 3))
-        return [self._draw(schema["items"]) for _ in range(count)]
+        names = schema["items"].get("properties", {}).get("term", {}).get("enum", [])
+        if names:
+            return [{**self._draw(schema["items"]), "term": name} for name in names]
+        return [self._draw(schema["items"]) for _ in range(max(schema.get("minItems", 0), self._random.randint(0, 3)))]
 
     def _string(self, schema: dict[str, Any]) -> str:
         return " ".join(self._random.choices(WORDS, k=8))[: schema.get("maxLength", 100)]
@@ -51,7 +53,7 @@ class Model:
 
 
 class Handler(BaseHTTPRequestHandler):
-    wild = 0
+    wild, bold = 0, 0.0
 
     def do_POST(self) -> None:
         question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -71,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _said(self, schema: dict[str, Any], text: str) -> str:
-        found = Model(schema, sha256(text.encode()).hexdigest()).answer()
+        found = Model(schema, sha256(text.encode()).hexdigest(), self.bold).answer()
         return f"Let me think.\n```json\n{json.dumps(found)}\n```\nThat is my answer."
 
     def log_message(self, *args: object) -> None:
@@ -81,7 +83,9 @@ class Handler(BaseHTTPRequestHandler):
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--wild", type=int, default=0)
-    Handler.wild = parser.parse_args().wild
+    parser.add_argument("--bold", type=float, default=0.0)
+    given = parser.parse_args()
+    Handler.wild, Handler.bold = given.wild, given.bold
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         sys.stdout.write(f"http://127.0.0.1:{server.server_port}/v1\n")
         sys.stdout.flush()
