@@ -17,6 +17,7 @@ from core.robots import EE_DELTA
 from core.subtasks import Course
 from core.tasks import TaskInfo
 from regrasp.artifacts import Models
+from regrasp.overheard import InformedSkill, OverheardPolicy
 from residual.cards import TrainedCard, load_skills
 from residual.library import LIBRARY
 from residual.masks import MASKS, default_mask
@@ -129,14 +130,15 @@ class Brain:
         """
         self._model = None
         watching = self._watching if recover else None
+        policy = OverheardPolicy(outside.policy)
         ports = Ports(
             robot=outside.robot,
-            policy=outside.policy,
+            policy=policy,
             tracker=outside.tracker,
             clock=outside.clock,
             operator=outside.operator,
             diagnoser=(outside.diagnoser or self.diagnoser(course)) if recover else None,
-            residuals={} if watching is None else self._residuals(watching, course),
+            residuals={} if watching is None else self._residuals(watching, course, policy),
             sinks=tuple(outside.sinks),
         )
         timed = ports if outside.cadence is None else timed_ports(ports, outside.cadence)
@@ -170,9 +172,10 @@ class Brain:
         )
         return FallbackDiagnoser(self._model, probe, clock=clock, patience_s=patience_s)
 
-    def _residuals(self, watching: Watching, course: Course) -> dict[str, Residual]:
-        trained = {s.card.name: ResidualSkill(s, course, pace=self._runtime.pace) for s in watching.skills}
-        return {**trained, **{s.card.name: s.residual for s in watching.scripted}}
+    def _residuals(self, watching: Watching, course: Course, policy: OverheardPolicy) -> dict[str, Residual]:
+        trained = [ResidualSkill(s, course, pace=self._runtime.pace) for s in watching.skills]
+        told: dict[str, Residual] = {s.card.name: InformedSkill(s, policy) if s.policy_features else s for s in trained}
+        return {**told, **{s.card.name: s.residual for s in watching.scripted}}
 
 
 def load_watching(task: str, models: Models, policy_id: str) -> Watching:
