@@ -36,7 +36,7 @@ def run_children(children: Sequence[Child], workers: int, heard: Callable[[bytes
         heard: Called with each line a child prints, never twice at once.
 
     Raises:
-        RegraspError: A child failed; its last words are in the message.
+        RegraspError: Some failed; the others were finished first. Their last words are in the message.
     """
     turn, running = Lock(), list[subprocess.Popen[bytes]]()
 
@@ -47,16 +47,18 @@ def run_children(children: Sequence[Child], workers: int, heard: Callable[[bytes
     with ThreadPoolExecutor(workers, thread_name_prefix="child") as pool:
         futures = [pool.submit(_run, child, one_at_a_time, running) for child in children]
         try:
-            for future in futures:
-                future.result()
+            failed = [words for future in futures if (words := future.result())]
         except BaseException:  # Ctrl-C too: nobody waits for what is not wanted any more
             pool.shutdown(wait=False, cancel_futures=True)
             for process in running:
                 process.terminate()
             raise
+    if failed:
+        raise RegraspError("; ".join(failed))
 
 
-def _run(child: Child, heard: Callable[[bytes], None], running: list[subprocess.Popen[bytes]]) -> None:
+def _run(child: Child, heard: Callable[[bytes], None], running: list[subprocess.Popen[bytes]]) -> str:
+    """Runs one child to its end; returns "" or how it failed."""
     child.log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", child.module]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}  # one core a child: more threads only wait for each other
@@ -73,6 +75,7 @@ def _run(child: Child, heard: Callable[[bytes], None], running: list[subprocess.
         process.stdin.close()
         for line in process.stdout:
             heard(line)
-    if process.returncode:
-        last = " ".join(child.log.read_text().strip().splitlines()[-1:])
-        raise RegraspError(f"{child.module} stopped with code {process.returncode}: {last}; see {child.log}")
+    if not process.returncode:
+        return ""
+    last = " ".join(child.log.read_text().strip().splitlines()[-1:])
+    return f"{child.module} stopped with code {process.returncode}: {last}; see {child.log}"
