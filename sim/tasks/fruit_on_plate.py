@@ -87,8 +87,8 @@ INFO = TaskInfo(
                 Where(
                     thing="{target}",
                     anchor="plate",
-                    low=np.array([-0.05, -0.05, 0.0]),
-                    high=np.array([0.05, 0.05, 0.05]),
+                    low=np.array([-0.07, -0.07, 0.031]),
+                    high=np.array([0.07, 0.07, 0.05]),
                 ),
             ),
         ),
