@@ -22,6 +22,7 @@ from residual.synthesis_dialogue import Check, Dialogue, Notebook, Script, synth
 from residual.synthesis_io import synthesis_from_json, synthesis_to_json
 from residual.synthesis_parse import parse_scene
 from residual.synthesis_prompt import ask_scene
+from residual.synthesis_table import TableSynthesiser
 
 
 class RewardJudge:
@@ -74,6 +75,8 @@ class Adviser:
             case: What failed, or still fails.
             first: The present reward's, whose cause and plan still hold; None: the cause is asked for.
         """
+        if self.chat is None:
+            return TableSynthesiser().synthesise(case)
         made = synthesise(
             case,
             self._notebook(case, "synthesis" if first is None else "reflection"),
@@ -92,6 +95,8 @@ class Adviser:
         Args:
             case: What is being trained for.
         """
+        if self.chat is None:
+            return easing(case.manner, obstacle=bool(case.roles.obstacle))
         dialogue = Dialogue(self._notebook(case, "scene"), clock=self._clock, deadline_s=self._deadline_s)
         dialogue.submit(_scene_script(case), case.frames)
         ended = dialogue.wait()
@@ -121,7 +126,7 @@ class ModelReflector:
 
     def reflect(self, digest: Digest) -> Revision | None:
         """Returns the model's mask, the table's when it has none, None to go on with the present one."""
-        if not digest.endings or digest.success > GOOD_ABOVE:
+        if self._adviser.chat is None or not digest.endings or digest.success > GOOD_ABOVE:
             return TableReflector().reflect(digest)
         case = replace(self._case, progress=_progress(digest), present=digest.mask.active)
         made = self._adviser.synthesis(case, self._first)

@@ -24,12 +24,15 @@ from core.failures import FailureMode
 from core.scene import SceneState, TrackedObject
 from core.subtasks import Manner
 from core.worlds import FailureState
+from regrasp.advice import advised
 from regrasp.cli import main
 from regrasp.loopback import free_port
 from regrasp.pictures import jpeg
 from regrasp.synthesis_cases import case_of_bank, case_of_episode
 from regrasp.task_registry import find_task
 from residual.bank import load_bank, save_bank
+from residual.curriculum import easing
+from residual.reflection import Digest, Ending
 from residual.spec_io import spec_from_json
 from residual.synthesis import reward_of
 from residual.synthesis_dialogue import Notebook, replayed, synthesise
@@ -193,3 +196,26 @@ def test_a_bank_is_shown_with_pictures_and_what_was_true_before_and_after(tmp_pa
     assert reward_of(case, TableSynthesiser().synthesise(case)).provenance["mode"] == "drop"
     with pytest.raises(Exception, match="it has drop in place"):
         case_of_bank(TASK, [state], FailureMode.SLIP, Manner.PLACE)
+
+
+def test_a_training_is_advised_by_a_model_and_asks_nothing_twice(tmp_path: Path) -> None:
+    with schema_serving() as url, advised(CASE, ChatConfig(model="m", base_url=url), tmp_path) as advice:
+        begun, edits, reflection = advice.spec(), advice.edits(), advice.reflection()
+        endings = (Ending(success=False, stuck="grasp"),) * 10
+        digest = Digest(
+            mode=CASE.mode, manner=CASE.manner, mask=reflection.mask, default=reflection.mask, endings=endings
+        )
+        revision = reflection.reflector.reflect(digest)
+    assert advice.first.fallback == ""
+    assert reflection.recompile(reflection.mask).hash == begun.hash
+    with advised(CASE, ChatConfig(model="m", base_url="http://127.0.0.1:9/v1"), tmp_path) as again:
+        assert (again.spec(), again.edits()) == (begun, edits)
+        assert again.reflection().reflector.reflect(digest) == revision
+        assert again.adviser.notes == advice.adviser.notes
+
+
+def test_a_training_without_a_model_is_advised_by_the_table(tmp_path: Path) -> None:
+    with advised(CASE, None, tmp_path) as advice:
+        assert advice.spec().hash == reward_of(CASE, TableSynthesiser().synthesise(CASE)).hash
+        assert advice.edits() == easing(CASE.manner, obstacle=True)
+        assert (advice.first.fallback, advice.adviser.notes) == ("", [])
