@@ -45,7 +45,7 @@ def world() -> BatchWorld:
 
 @pytest.fixture(scope="module")
 def states(world: BatchWorld) -> tuple[FailureState, ...]:
-    with CellCameras(world, size_px=8) as cameras:
+    with CellCameras(world, size_px=16) as cameras:
         return capture_bank(world, cameras, Slow(world), modes=[FailureMode.DROP], episodes=N, seed=70).states
 
 
