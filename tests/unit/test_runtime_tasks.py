@@ -1,4 +1,4 @@
-"""While the demonstrator does any of the tasks nothing is reported, and the claim comes with the success, not before."""
+"""While a demonstrator does any of the tasks nothing is reported, and the claim comes with the success, not before."""
 
 from dataclasses import replace
 
