@@ -194,7 +194,7 @@ def _terms(spec: RewardSpec, library: Library, runs: Sequence[Run]) -> Iterator[
         for node in _drivers(own_value(stage)):
             value = _value(node, expert.flat, library).reshape(entered.shape)
             yield LintCheck(
-                name=f"sign of {told(node)} in stage {stage.stage}", value=_change(value, entered, expert.ends()),
+                name=f"sign of {told(node)} in stage {stage.stage}", value=_change(value, entered, expert),
                 needed=-0.25, note="mean change while the stage is done",
             )  # fmt: skip
 
@@ -218,16 +218,16 @@ def _value(node: RewardNode, state: WorldState, library: Library) -> Floats:
     return np.asarray(combined[node.kind])
 
 
-def _change(value: Floats, entered: Bools, ends: Ints) -> float:
+def _change(value: Floats, entered: Bools, run: Run) -> float:
     """Returns the mean change of a term from the first step of its stage to the step after its last, 0 if never.
 
-    The step of the success itself does not count: what was wiped is gone then, and phi is not paid for it.
+    The step in which the sub-task is done does not count: what was wiped is gone then.
     """
     changes = []
-    for i, end in enumerate(ends):
-        inside = np.flatnonzero(entered[:end, i])
-        if end < len(value) and len(inside) > 1:
-            stop = min(int(inside[-1]) + 1, int(end) - 1)
+    for i, (end, done) in enumerate(zip(run.ends(), run.passes(), strict=True)):
+        inside = np.flatnonzero(entered[:done, i])
+        if end <= run.steps and len(inside) > 1:
+            stop = min(int(inside[-1]) + 1, int(done) - 1)
             changes.append(float(value[stop, i] - value[inside[0], i]))
     return float(np.mean(changes)) if changes else 0.0
 

@@ -66,6 +66,8 @@ class Run:
     """What was done, on [-1, 1], shape (T, N, A)."""
     won: Bools
     """Where the attempt had reached what it is for, shape (T + 1, N)."""
+    passed: Bools
+    """Where the positions alone say that its sub-task is done, shape (T + 1, N); things may have vanished then."""
 
     @property
     def steps(self) -> int:
@@ -83,11 +85,20 @@ class Run:
 
     def ends(self) -> Ints:
         """Returns the step of the first success, T + 1 where there is none, shape (N,)."""
-        return np.where(self.won.any(axis=0), self.won.argmax(axis=0), self.steps + 1)
+        return _first(self.won)
+
+    def passes(self) -> Ints:
+        """Returns the first step at which the sub-task is done or the attempt a success, T + 1 if never, shape (N,)."""
+        return _first(self.won | self.passed)
 
     def failed(self) -> int:
         """Returns how many worlds did not succeed."""
         return int((self.ends() > self.steps).sum())
+
+
+def _first(where: Bools) -> Ints:
+    """Returns the first row that is true, the number of rows where none is, shape (N,)."""
+    return np.where(where.any(axis=0), where.argmax(axis=0), len(where))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +128,11 @@ def record(probing: Probing, pilot: Pilot) -> Run:
         seen.append(world.state())
     begun = seen[0].subtask
     last = begun >= probing.subtasks - 1
-    won = np.stack([np.where(last, s.success, s.subtask > begun) for s in seen])
+    passed = np.stack([s.subtask > begun for s in seen])
+    won = np.where(last, np.stack([s.success for s in seen]), passed)
     actions = np.clip(EE_DELTA.normalise(np.stack(taken)), -1.0, 1.0)
     flat = replace(joined(seen), roles=np.tile(seen[0].roles, (len(seen), 1)))
-    return Run(flat=flat, actions=actions, won=won)
+    return Run(flat=flat, actions=actions, won=won, passed=passed)
 
 
 def record_all(probing: Probing) -> Recorded:
@@ -242,5 +254,5 @@ def pushed(run: Run) -> tuple[Run, Run]:
         states[1].append(replace(first, tcp_pos_in_base=hand))
         states[0].append(replace(states[1][-1], object_pos_in_base=pos))
     still, lost = np.zeros((steps, n, EE_DELTA.size)), np.zeros((steps + 1, n), dtype=bool)
-    with_goal, without = (Run(flat=joined(s), actions=still, won=lost) for s in states)
+    with_goal, without = (Run(flat=joined(s), actions=still, won=lost, passed=lost) for s in states)
     return with_goal, without
