@@ -16,7 +16,6 @@ from core.recovery import Rate
 from regrasp.artifacts import find_models
 from regrasp.children import Child, run_children
 from regrasp.probe_data import ProbeRows, stacked
-from regrasp.stack import StackConfig
 from regrasp.task_registry import find_task
 from residual.probe import FittedProbe, ProbeConfig, ProbeData, fit_probe
 from residual.probe_io import save_probe
@@ -28,6 +27,9 @@ PROBE_SEED = 4_000_000
 NOISES: tuple[Literal["zero", "random"], ...] = ("zero", "random")
 """Sampling noises of the policy, in turn: the probe must know the policy's calm and its restless days."""
 
+PART = 100
+"""Episodes that one child lives through; what it collected is kept when the next one is interrupted."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LearnProbeConfig:
@@ -38,7 +40,7 @@ class LearnProbeConfig:
     models: Path | None = None
     """Folder with the frozen policy; the shipped one when not given."""
     out: Path = Path("out/probe")
-    """Folder for the probe, its figures and logs."""
+    """Folder for the probe, its figures and logs; a folder per task is made in it."""
     nominal: int = 240
     """Episodes without a failure."""
     injected: int = 70
@@ -47,6 +49,11 @@ class LearnProbeConfig:
     """Seed of fitting; the episodes' seeds follow from it."""
     workers: int = 2
     """Processes that live through episodes side by side."""
+
+    @property
+    def folder(self) -> Path:
+        """Where this task's probe goes."""
+        return self.out / self.task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +68,9 @@ class ProbeEpisode:
 class ProbeJob:
     """What one child process collects."""
 
-    stack: StackConfig
+    task: str
+    models: Path | None
+    noise: Literal["zero", "random"]
     episodes: tuple[ProbeEpisode, ...]
     file: Path
     """Gets the rows, .npz without pickle."""
@@ -74,8 +83,8 @@ def learn_probe(config: LearnProbeConfig) -> int:
     """Collects, fits, saves; returns the exit code."""
     if min(config.nominal, config.injected) < 10 or config.workers < 1:
         raise ConfigError(f"--nominal {config.nominal} and --injected {config.injected} must be 10 or more, workers 1")
-    data = _collected(config)
     policy_id = load_checkpoint(find_models(config.models).base).policy_id
+    data = _collected(config, policy_id)
     watch = WatchLimits()
     recipe = ProbeConfig(seed=config.seed, need=watch.probe_need, window=watch.probe_window)
     fitted = fit_probe(data, recipe, name=f"probe-{config.task}@1", layout=LAYOUT, policy=policy_id)
@@ -84,8 +93,8 @@ def learn_probe(config: LearnProbeConfig) -> int:
         "task": config.task, "rows": float(len(data.labels)), "mode_accuracy": fitted.mode_accuracy.rate,
             "false_alarms": fitted.false_alarms.rate, "seed": float(config.seed),
     }  # fmt: skip
-    save_probe(config.out, fitted.weights, made)
-    (config.out / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
+    save_probe(config.folder, fitted.weights, made)
+    (config.folder / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
     print(json.dumps(figures, indent=1))
     return 0
 
@@ -97,32 +106,37 @@ def _episodes(config: LearnProbeConfig) -> list[ProbeEpisode]:
     return [ProbeEpisode(seed=first + i, mode=mode) for i, mode in enumerate(kinds)]
 
 
-def _collected(config: LearnProbeConfig) -> ProbeData:
-    episodes, per_noise = _episodes(config), max(1, config.workers // len(NOISES))
-    parts = [
-        (noise, episodes[k :: len(NOISES)][j::per_noise]) for k, noise in enumerate(NOISES) for j in range(per_noise)
-    ]
-    files = [config.out / "rows" / f"{i}.npz" for i in range(len(parts))]
+def _collected(config: LearnProbeConfig, policy_id: str) -> ProbeData:
+    """Returns all rows; parts that were collected before, with this policy and these episodes, are not lived again."""
+    kept = config.folder / "rows" / f"{policy_id.rpartition('@')[2]}-{config.nominal}-{config.injected}-{config.seed}"
+    episodes = _episodes(config)
+    parts = {
+        kept / f"{noise}-{first}.npz": (noise, episodes[k :: len(NOISES)][first : first + PART])
+        for k, noise in enumerate(NOISES)
+        for first in range(0, len(episodes[k :: len(NOISES)]), PART)
+    }
+    missing = {file: part for file, part in parts.items() if not file.is_file()}
     jobs = [
-        ProbeJob(
-            stack=StackConfig(task=config.task, models=config.models, noise=noise), episodes=tuple(part), file=file
-        )
-        for (noise, part), file in zip(parts, files, strict=True)
+        ProbeJob(task=config.task, models=config.models, noise=noise, episodes=tuple(some), file=file)
+        for file, (noise, some) in missing.items()
     ]
     children = [
-        Child(module="regrasp.learn_probe_rows", job=JOB.dump_json(job), log=config.out / "logs" / f"{i}.txt")
-        for i, job in enumerate(jobs)
+        Child(module="regrasp.learn_probe_rows", job=JOB.dump_json(job), log=config.folder / "logs" / job.file.stem)
+        for job in jobs
     ]
-    files[0].parent.mkdir(parents=True, exist_ok=True)
-    with tqdm(total=len(episodes), unit="episode", desc="probe data") as bar:
+    kept.mkdir(parents=True, exist_ok=True)
+    left = sum(len(job.episodes) for job in jobs)
+    with tqdm(total=len(episodes), initial=len(episodes) - left, unit="episode", desc=f"{config.task} probe") as bar:
         run_children(children, config.workers, lambda _: bar.update())
-    rows = stacked([read_rows(f) for f in files])
+    rows = stacked([read_rows(file) for file in parts])
     return ProbeData(features=rows.features, labels=rows.labels, episode=rows.episode)
 
 
 def write_rows(file: Path, rows: ProbeRows) -> None:
-    """Writes rows as plain arrays."""
-    np.savez(file, features=rows.features.astype(np.float32), labels=np.array(rows.labels), episode=rows.episode)
+    """Writes rows as plain arrays, in one stroke."""
+    fresh = file.with_suffix(".new.npz")
+    np.savez(fresh, features=rows.features.astype(np.float32), labels=np.array(rows.labels), episode=rows.episode)
+    fresh.replace(file)
 
 
 def read_rows(file: Path) -> ProbeRows:

@@ -5,7 +5,7 @@ steps, by the same code that the probe runs on. Called by `regrasp learn probe`.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,10 +14,9 @@ from core.arrays import Floats, Ints
 from core.failures import FailureMode
 from core.flow import Step
 from core.probe import NOMINAL
+from core.subtasks import Course
 from core.worlds import Injection
-from regrasp.evaluation import ArmName
-from regrasp.stack import CellStack
-from runtime.episode import run_episode
+from regrasp.lanes import Lane, Lanes
 from runtime.watch.features import WINDOW, probe_features
 
 MURKY_S = 0.15
@@ -27,8 +26,8 @@ LATE_S = 5.0
 AFTER_TICKS = 12
 """An episode is followed for so long after its success: the loop needs some ticks to see it, and they are nominal."""
 MENDED_M = 0.10
-"""A policy that lifted the right target this high again has mended the failure by itself [m]."""
-_MENDED_BY_HOLDING = frozenset({FailureMode.MISSED_GRASP, FailureMode.DROP, FailureMode.WRONG_OBJECT})
+"""A policy that lifted the right target this high again has mended the loss of it by itself [m]."""
+_MENDED_BY_HOLDING = frozenset({FailureMode.MISSED_GRASP, FailureMode.SLIP, FailureMode.DROP, FailureMode.WRONG_OBJECT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +46,14 @@ class ProbeRows:
 class _Labeller:
     """Collects the rows of one episode while it is lived through."""
 
-    stack: CellStack
+    lane: Lane
+    course: Course
     mode: FailureMode | None
     window: deque[Step] = field(default_factory=lambda: deque(maxlen=WINDOW))
     features: list[Floats] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    struck_in: int = -1
+    """Sub-tasks done when the failure struck, -1 before."""
     mended: bool = False
     after: int = 0
     """Ticks since success."""
@@ -61,55 +63,75 @@ class _Labeller:
         self.window.append(step)
         label = self._label()
         if label is not None:
-            row = probe_features(list(self.window), self.stack.course())
+            row = probe_features(list(self.window), self.course)
             if row is not None:
                 self.features.append(row)
                 self.labels.append(label)
-        self.after += bool(self.stack.world.state().success[0])
-        return self.after > AFTER_TICKS or self.mended or self._age_s() > LATE_S
+        state = self.lane.world.state()
+        self.after += bool(state.success[self.lane.i])
+        void = bool(state.physics_reset[self.lane.i])
+        return self.after > AFTER_TICKS or self.mended or self._age_s() > LATE_S or void
+
+    def rows(self, seed: int) -> ProbeRows:
+        """Returns what is worth learning: nothing of an episode that failed for a reason nobody injected."""
+        state, i = self.lane.world.state(), self.lane.i
+        spoiled = not state.success[i] if self.mode is None else self.struck_in < 0
+        keep = 0 if spoiled or state.physics_reset[i] else len(self.labels)
+        size = len(self.features[0]) if self.features else 0
+        return ProbeRows(
+            features=np.array(self.features[:keep]).reshape(keep, size),
+            labels=tuple(self.labels[:keep]),
+            episode=np.full(keep, seed, dtype=np.int64),
+        )
 
     def _label(self) -> str | None:
         """Returns the label of this instant, None when it is murky."""
         age_s = self._age_s()
         if self.mode is None or age_s < 0:
             return NOMINAL
-        if self.mode in _MENDED_BY_HOLDING and age_s > MURKY_S:
-            height = float(self.stack.world.state().of("target")[0, 2])
-            self.mended |= bool(self.stack.world.facts().held()[0]) and height > MENDED_M
+        self.mended |= self._is_mended(age_s)
         return None if age_s <= MURKY_S or self.mended or self.after else str(self.mode)
+
+    def _is_mended(self, age_s: float) -> bool:
+        """Whether the policy got over the failure: the sub-task it struck is done, or what was lost is held again."""
+        state, i = self.lane.world.state(), self.lane.i
+        if self.struck_in < 0:
+            self.struck_in = int(state.subtask[i])
+        if int(state.subtask[i]) > self.struck_in:
+            return True
+        high = float(state.of("target")[i, 2]) > MENDED_M
+        return self.mode in _MENDED_BY_HOLDING and age_s > MURKY_S and high and bool(self.lane.world.facts().held()[i])
 
     def _age_s(self) -> float:
         """Returns the time since the injection [s], negative before it."""
-        struck_s = self.stack.world.injected_at(0)
-        return -1.0 if np.isnan(struck_s) else float(self.stack.world.state().time_s[0]) - struck_s
+        struck_s = self.lane.world.injected_at(self.lane.i)
+        return -1.0 if np.isnan(struck_s) else float(self.lane.world.state().time_s[self.lane.i]) - struck_s
 
 
-def collect(stack: CellStack, seed: int, mode: FailureMode | None) -> ProbeRows:
-    """Lives through one episode of the frozen policy alone and returns its labelled instants.
-
-    An uninjected episode that fails gives no rows: nobody can say when it stopped being nominal.
+def collect(lanes: Lanes, seed: int, mode: FailureMode | None) -> Generator[None, Lane, ProbeRows]:
+    """Lives through one episode of the frozen policy alone and returns its labelled instants; see `Lanes.live`.
 
     Args:
-        stack: An open cell.
+        lanes: Where it is lived.
         seed: Episode seed.
         mode: Failure to inject, None for a nominal episode.
     """
-    stack.start(seed, None if mode is None else Injection(mode=mode))
-    labeller = _Labeller(stack=stack, mode=mode)
-    with stack.robot() as robot:
-        run_episode(stack.loop(robot, (), ArmName.BASE), stack.info.episode_steps, labeller.see)
-    spoiled = mode is None and not stack.world.state().success[0]
-    keep = 0 if spoiled or stack.void() else len(labeller.labels)
-    size = len(labeller.features[0]) if labeller.features else 0
-    return ProbeRows(
-        features=np.array(labeller.features[:keep]).reshape(keep, size),
-        labels=tuple(labeller.labels[:keep]),
-        episode=np.full(keep, seed, dtype=np.int64),
-    )
+    lane = yield
+    lane.begin(seed, None if mode is None else Injection(mode=mode))
+    course = lanes.info.course(lane.world.instruction(lane.i))
+    labeller, loop = _Labeller(lane=lane, course=course, mode=mode), lanes.loop(lane)
+    loop.reset()
+    for _ in range(lanes.info.episode_steps):
+        step = loop.tick()
+        yield
+        if labeller.see(step):
+            break
+    loop.hold()
+    return labeller.rows(seed)
 
 
 def stacked(parts: Sequence[ProbeRows]) -> ProbeRows:
-    """Returns the rows of all parts, in order."""
+    """Returns the rows of all parts, in order; at least one part must have some."""
     full = [p for p in parts if p.labels]
     return ProbeRows(
         features=np.concatenate([p.features for p in full]),

@@ -43,11 +43,11 @@ class Witness:
     last_note: str = ""
     """Why the phase changed last."""
     start_ns: int = 0
-    """When the episode began, on the clock of its observations [ns]."""
+    """When the episode began, on the clock of its ticks [ns]."""
 
     def see(self, step: Step) -> None:
         """Takes one step."""
-        t_s = (step.observation.t_ns - self.start_ns) * 1e-9
+        t_s = (step.arrived.now_ns - self.start_ns) * 1e-9
         self.recovering += step.phase is Phase.RECOVERING
         if step.arrived.descriptor is not None:
             answer = step.arrived.descriptor
