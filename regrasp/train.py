@@ -74,6 +74,12 @@ class TrainConfig:
     """Train although the reward's lint fails; the card says so."""
     workers: int = 2
     """Banks and skills made side by side, one process each."""
+    vlm: str = ""
+    """Name of a vision-language model that composes the rewards and reflects; without one the embedded table does."""
+    vlm_url: str = "http://127.0.0.1:8000/v1"
+    """Root of its OpenAI-compatible endpoint; the key is read from OPENAI_API_KEY."""
+    vlm_deadline_s: float = 60.0
+    """How long one of its answers may take before the table is believed instead [s]."""
 
     @property
     def folder(self) -> Path:
@@ -155,7 +161,8 @@ def _modes(task: TaskEntry, config: TrainConfig) -> list[FailureMode]:
 
 def _claim(config: TrainConfig, policy_id: str) -> None:
     """Writes what is trained in this folder, or refuses a folder in which something else was begun."""
-    path, free = config.folder / "logs" / "run.json", ("modes", "minutes", "workers", "models", "out")
+    path = config.folder / "logs" / "run.json"
+    free = ("modes", "minutes", "workers", "models", "out", "vlm", "vlm_url", "vlm_deadline_s")
     kept = {k: v for k, v in asdict(config).items() if k not in free}
     text = json.dumps({"policy": policy_id, **kept}, indent=1, sort_keys=True, default=str) + "\n"
     if path.is_file() and path.read_text() != text:

@@ -5,38 +5,38 @@ import math
 import sys
 from dataclasses import asdict, replace
 
+from bridge.chat import ChatConfig
 from bridge.pi0.checkpoint import load_checkpoint
 from core.manner import Manner
-from core.recovery import RecoveryDescriptor
-from core.rewards import RewardMask, RewardSpec
+from core.rewards import RewardSpec
 from core.robots import EE_DELTA
 from core.worlds import FailureState
+from regrasp.advice import Advice, advised
 from regrasp.artifacts import find_models
 from regrasp.skill_child import run_job, tell
+from regrasp.synthesis_cases import case_of_bank
+from regrasp.synthesise import probing_of
 from regrasp.task_registry import TaskEntry, find_task
 from regrasp.train import SkillJob, TrainConfig, bank_folder, manner_of
 from residual.ablate import without_gates, without_shaping
 from residual.bank import load_bank
 from residual.batch import RecoveryConfig, RecoverySetup
 from residual.cards import save_skill
-from residual.coach import Diary, Reflection, TrainingPoint
-from residual.compile import compile_reward
-from residual.curriculum import easing
-from residual.fitting import fit_of
-from residual.masks import default_mask
+from residual.coach import Diary, Progress, TrainingPoint
 from residual.noise import DomainRanges
 from residual.policy_features import PolicyScale
 from residual.ppo import Schooling
 from residual.ppo_config import PpoConfig
-from residual.reflection import TableReflector
 from residual.skills import Failures, SkillRequest, TrainedSkill, default_space, train_skill
 from residual.spec_io import spec_to_json
 from residual.success_buffer import SuccessConfig
 from residual.surrogate_io import load_surrogate
-from residual.templates import find_template
+from residual.synthesis_reflect import RewardJudge
 from sim.world import BatchWorld
 
 TRAINING_WORLDS = 64
+LONGEST_ANSWER = 4000
+"""Of a model that composes rewards [tokens]."""
 EPISODE_STEPS = {Manner.PLACE: 120, Manner.INSERT: 160, Manner.WIPE: 140, Manner.PULL: 90, Manner.PUSH: 90}
 """A recovery may take so long: 6 s for laying the wrong thing aside, going over a block and placing [control steps]."""
 
@@ -55,27 +55,40 @@ def make_skill(job: SkillJob) -> None:
         config=RecoveryConfig(episode_steps=EPISODE_STEPS[manner], domain=DomainRanges() if config.randomise else None),
         policy_scale=PolicyScale.of(own) if config.inputs == "policy" else None,
     )
-    spec = _spec(job, task, manner, default_mask(job.mode, manner), own)
-    request = SkillRequest(
-        name=job.name, task=config.task, manner=manner, modes=(job.mode,), stages=task.info.stages, spec=spec,
-        base_policy=load_checkpoint(models.base).policy_id, force=config.force,
-        subtasks=max(len(task.info.course(s.snapshot.instruction).subtasks) for s in own),
-    )  # fmt: skip
+    case = case_of_bank(task, own, job.mode, manner)
+    judge = RewardJudge(lambda: probing_of(task, own, EPISODE_STEPS[manner]))
+    with advised(case, _chat(config), config.folder / "advice" / job.name, judge) as advice:
+        request = SkillRequest(
+            name=job.name, task=config.task, manner=manner, modes=(job.mode,), stages=task.info.stages,
+            spec=_ablated(advice.spec(), config), base_policy=load_checkpoint(models.base).policy_id,
+            subtasks=max(len(task.info.course(s.snapshot.instruction).subtasks) for s in own), force=config.force,
+        )  # fmt: skip
+        skill = train_skill(
+            request,
+            setup,
+            Failures(own=own, others=others),
+            judge=task.expert(),
+            schooling=_schooling(job, task, advice),
+            config=_rates(job),
+            progress=_progress(job),
+        )
+    _save(job, skill, len(own))
 
+
+def _chat(config: TrainConfig) -> ChatConfig | None:
+    if not config.vlm:
+        return None
+    return ChatConfig(
+        model=config.vlm, base_url=config.vlm_url, deadline_s=config.vlm_deadline_s, max_answer_tokens=LONGEST_ANSWER
+    )
+
+
+def _progress(job: SkillJob) -> Progress:
     def progress(point: TrainingPoint) -> None:
         rate = 0.0 if math.isnan(point.train_success) else point.train_success
         tell(job, point.steps / point.total_steps, f"{point.steps} steps, success {rate:.2f}")
 
-    skill = train_skill(
-        request,
-        setup,
-        Failures(own=own, others=others),
-        judge=task.expert(),
-        schooling=_schooling(job, task, manner, own),
-        config=_rates(job),
-        progress=progress,
-    )
-    _save(job, skill, len(own))
+    return progress
 
 
 def _failures(
@@ -96,35 +109,14 @@ def _rates(job: SkillJob) -> PpoConfig:
     )  # fmt: skip
 
 
-def _schooling(job: SkillJob, task: TaskEntry, manner: Manner, own: tuple[FailureState, ...]) -> Schooling:
-    mask, obstacle = default_mask(job.mode, manner), any(s.snapshot.roles.obstacle for s in own)
+def _schooling(job: SkillJob, task: TaskEntry, advice: Advice) -> Schooling:
+    reflection = advice.reflection()
     return Schooling(
         expert=task.expert() if job.config.warm_start else None,
-        edits=easing(manner, obstacle=obstacle),
-        reflection=Reflection(
-            mode=job.mode,
-            manner=manner,
-            mask=mask,
-            reflector=TableReflector(),
-            recompile=lambda changed: _spec(job, task, manner, changed, own),
-        ),
+        edits=advice.edits(),
+        reflection=replace(reflection, recompile=lambda mask: _ablated(reflection.recompile(mask), job.config)),
         diary=Diary(folder=job.config.folder / "checkpoints", name=job.name),
     )
-
-
-def _spec(
-    job: SkillJob, task: TaskEntry, manner: Manner, mask: RewardMask, own: tuple[FailureState, ...]
-) -> RewardSpec:
-    """Returns the reward compiled from the embedded path's descriptor: all of the mode's stages, the mask's terms."""
-    stages = find_template(manner, job.mode).stages
-    descriptor = RecoveryDescriptor(
-        report_id=f"train-{job.mode}", mode=job.mode, stage=stages[0].stage, target="", obstacles=(), mask=mask,
-        confidence=1.0, model_id="diagnosis-table@1", rationale=f"default terms for {job.mode} in {task.info.name}",
-    )  # fmt: skip
-    course = task.info.course(own[0].snapshot.instruction)
-    sub = next(s for s in course.subtasks if s.manner is manner)
-    spec = compile_reward(descriptor, manner=manner, fit=fit_of(task.info, sub))
-    return _ablated(spec, job.config)
 
 
 def _ablated(spec: RewardSpec, config: TrainConfig) -> RewardSpec:
