@@ -16,7 +16,8 @@ from regrasp.artifacts import Models, files_hash, find_models, text_hash
 from regrasp.authority_check import check_authority
 from regrasp.evaluation import ArmName, ArmPlan, Campaign, EpisodeResult
 from regrasp.evaluation_log import LOG_NAME, append_result, open_log, read_log
-from regrasp.figures import Evaluation, evaluate, write_evaluation
+from regrasp.figures import Evaluation, evaluate
+from regrasp.figures_file import EVALUATION_NAME, write_evaluation
 from regrasp.gaps import GapProfile, find_gap
 from regrasp.pictures import clip_episodes, clip_failures
 from regrasp.report import write_report
@@ -29,8 +30,6 @@ from residual.cards import load_skills
 
 FAILURES_SHOWN = 8
 """Kinds of failure of which one episode is lived through again, recorded, and shown as a clip."""
-EVALUATION_NAME = "eval.json"
-"""File of figures inside the output folder."""
 ALL = "all"
 _STACK, _PROFILE = TypeAdapter(StackConfig), TypeAdapter(GapProfile)
 

@@ -33,7 +33,7 @@ COMMANDS = {
         summary="the main job: seeded episodes with and without recovery; table, eval.json, report.html"),
     "eval": Command(
         module="regrasp.campaign", config="EvalConfig", function="evaluate_policy",
-        summary="evaluate on many seeds"),
+        summary="evaluate tasks on many seeds, in up to seven arms, under a gap profile"),
     "train": Command(
         module="regrasp.train", config="TrainConfig", function="train",
         summary="train recovery skills from the frozen policy's failures"),
@@ -64,6 +64,9 @@ COMMANDS = {
     "report": Command(
         module="regrasp.campaign", config="ReportConfig", function="report",
         summary="write figures and report of an existing run again"),
+    "results": Command(
+        module="regrasp.results", config="ResultsConfig", function="results",
+        summary="write docs/results.md, its tables and plots, from evaluations"),
     "up": Command(
         module="regrasp.up", config="UpConfig", function="up",
         summary="bring up a robot's whole stack, on a twin or an arm; Ctrl-C stops it in order"),

@@ -1,16 +1,13 @@
-"""The figures of `eval.json`, made from what episodes showed. Called by `run`, `eval`, `report`, `results`.
+"""The figures of an evaluation, made from what its episodes showed. Called by `run`, `eval` and `report`.
 
 Rates come with k, n and a 95 % Wilson interval, always.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from statistics import fmean, median
-from typing import Any
 
 from core.episodes import Outcome
 from core.errors import ContractError
@@ -158,17 +155,6 @@ def why_failed(result: EpisodeResult) -> Why:
     return next((why for found, why in rules if found), Why.OUT_OF_TIME)
 
 
-def write_evaluation(evaluation: Evaluation, path: Path) -> None:
-    """Writes `eval.json`; what is not known is null, never NaN. Its folder is made when missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_as_json(evaluation), indent=2, allow_nan=False) + "\n")
-
-
-def rate_as_json(rate: Rate) -> dict[str, Any]:
-    """Returns a rate as it is written."""
-    return {"k": rate.k, "n": rate.n, "rate": rate.rate if rate.n else None, "ci95": list(rate.ci95)}
-
-
 def _check(campaign: Campaign, results: Sequence[EpisodeResult]) -> None:
     if twice := sorted(k for k, count in Counter(r.key for r in results).items() if count > 1):
         raise ContractError(f"episodes {twice[:3]} are there twice; an arm, seed and mode is evaluated once")
@@ -245,35 +231,3 @@ def _share(hits: Iterable[bool]) -> Rate:
 def _mean(values: Iterable[float]) -> float | None:
     numbers = list(values)
     return fmean(numbers) if numbers else None
-
-
-def _as_json(evaluation: Evaluation) -> dict[str, Any]:
-    c, m = evaluation.campaign, evaluation.monitor
-    return {
-        "task": c.task, "policy": c.policy, "tracker": c.tracker, "gap": c.gap, "episodes": c.episodes, "seed": c.seed,
-        "config_hash": c.config_hash,
-        "arms": [_arm_as_json(arm) for arm in evaluation.arms],
-        "monitor": {
-            "labels": m.labels, "confusion": m.confusion, "accuracy": m.modes.rate if m.modes.n else None,
-            "modes": rate_as_json(m.modes), "stages": rate_as_json(m.stages), "acting": rate_as_json(m.acting),
-            "false_alarms": rate_as_json(m.false_alarms), "false_alarms_per_success": m.false_alarms_per_success,
-            "lead_time_s": m.lead_time_s,
-        },
-        "failing": [
-            {"mode": f.mode, "phase": f.phase, "stage": f.stage, "why": f.why, "seeds": f.seeds}
-            for f in evaluation.failing
-        ],
-    }  # fmt: skip
-
-
-def _arm_as_json(arm: ArmFigures) -> dict[str, Any]:
-    return {
-        "name": arm.name,
-        "not_run": arm.not_run,
-        "nominal": rate_as_json(arm.nominal),
-        "injected": {**rate_as_json(arm.injected), "q": arm.q},
-        "by_mode": {mode: rate_as_json(rate) for mode, rate in arm.by_mode},
-        "mending_s": arm.mending_s,
-        "attempts": arm.attempts,
-        "interventions": rate_as_json(arm.interventions),
-    }

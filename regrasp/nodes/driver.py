@@ -22,7 +22,8 @@ from core.errors import ConfigError, DeviceError, RegraspError
 from regrasp.artifacts import find_models, text_hash
 from regrasp.evaluation import ArmName, Campaign, EpisodeResult
 from regrasp.evaluation_log import LOG_NAME, append_result, open_log
-from regrasp.figures import evaluate, write_evaluation
+from regrasp.figures import evaluate
+from regrasp.figures_file import EVALUATION_NAME, write_evaluation
 from regrasp.live_results import live_result
 from regrasp.report import write_report
 from regrasp.report_table import format_table
@@ -91,7 +92,7 @@ def drive(config: DriverConfig) -> int:
             lived.append(result)
             print(_line(number, len(jobs), result), flush=True)
     evaluation = evaluate(campaign, lived)
-    write_evaluation(evaluation, config.out / "eval.json")
+    write_evaluation(evaluation, config.out / EVALUATION_NAME)
     report = write_report(lived, evaluation, (), config.out)
     print(format_table(evaluation), flush=True)
     print(f"report {report}", flush=True)

@@ -11,7 +11,8 @@ from core.failures import FailureMode
 from core.flow import Phase
 from regrasp.evaluation import Alarm, ArmName, Campaign, EpisodeResult, InferenceTimes, PhaseStart
 from regrasp.evaluation_log import append_result, open_log, read_log
-from regrasp.figures import evaluate, write_evaluation
+from regrasp.figures import evaluate
+from regrasp.figures_file import write_evaluation
 
 DROP, MISSED = FailureMode.DROP, FailureMode.MISSED_GRASP
 CAMPAIGN = Campaign(
