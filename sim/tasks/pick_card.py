@@ -61,8 +61,10 @@ BLOCK = ObjectInfo(
     graspable=False,
 )
 
-ON_TRAY_M = 0.075
+ON_TRAY_M = 0.085
 """A card whose centre is nearer than this to the tray's centre, and rests flat on it, is on the tray."""
+DONE_M = 0.075
+"""Half the side of the square on the tray in which the sub-task counts as done, by positions alone."""
 
 INFO = TaskInfo(
     name="pick_card",
@@ -93,8 +95,8 @@ INFO = TaskInfo(
                 Where(
                     thing="{target}",
                     anchor="tray",
-                    low=np.array([-ON_TRAY_M, -ON_TRAY_M, 0.0]),
-                    high=np.array([ON_TRAY_M, ON_TRAY_M, 0.05]),
+                    low=np.array([-DONE_M, -DONE_M, 0.008]),
+                    high=np.array([DONE_M, DONE_M, 0.05]),
                 ),
             ),
         ),

@@ -14,7 +14,7 @@ from core.transforms import matrix_from_quat
 from core.worlds import WorldState
 from sim.cell import STROKE_M
 from sim.tasks.hand import Barrier, Plan, acted, away, choose, cross, heading, length, wrap, yaw_of
-from sim.tasks.pick_card import BLOCK, CARD_M, CARDS, FLAT, ON_TRAY_M, TRAY
+from sim.tasks.pick_card import BLOCK, CARD_M, CARDS, DONE_M, FLAT, ON_TRAY_M, TRAY
 from sim.tasks.pick_card_room import Layout, free_spot, grasp_way
 
 GRIP = np.array([0.0, 0.0, 0.008])
@@ -211,6 +211,7 @@ def _on_tray(view: _View) -> Bools:
     layout = view.layout
     low = np.abs(layout.pos[:, 2] - layout.ground - CARD_M[2]) < 0.006
     flat = np.abs(layout.of(layout.turns)[:, 2, 2]) > FLAT
-    inside = length((layout.pos - layout.tray)[:, :2]) < ON_TRAY_M - 0.002
+    offset = (layout.pos - layout.tray)[:, :2]
+    inside = (length(offset) < ON_TRAY_M - 0.002) & (np.abs(offset).max(axis=1) < DONE_M - 0.002)
     held_elsewhere = view.held & (length(layout.pos[:, :2] - view.spot) > 0.02)
     return np.asarray((layout.piece == layout.named) & low & flat & inside & ~held_elsewhere)

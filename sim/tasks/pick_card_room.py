@@ -9,7 +9,7 @@ import numpy as np
 
 from core.arrays import Bools, Floats, Ints
 from sim.tasks.hand import Barrier, length, wrap
-from sim.tasks.pick_card import BLOCK, CARD_M, CARDS, ON_TRAY_M, TRAY
+from sim.tasks.pick_card import BLOCK, CARD_M, CARDS, TRAY
 
 FINGER_M, FINGER_ROOM_M = np.array([0.044, 0.051, 0.058]), 0.015
 """Where an open finger is, from the middle of the hand, and the room it needs about that."""
@@ -91,7 +91,7 @@ def free_spot(layout: Layout) -> Floats:
 
 def _spot_on_tray(layout: Layout) -> Floats:
     far = length(TRAY_SPOTS)
-    cost = far + np.where(far > ON_TRAY_M - 0.005, 1.0, 0.0) + 0.05 * TRAY_SPOTS[:, 0]
+    cost = far + np.where(far > 0.07, 1.0, 0.0) + 0.05 * TRAY_SPOTS[:, 0]
     return _cheapest(layout, layout.tray[:, None, :2] + TRAY_SPOTS, cost + np.zeros((len(layout.tray), 1)))
 
 

@@ -121,6 +121,15 @@ def test_a_card_that_is_held_near_the_hand_or_moving_is_no_success_yet(done: Fac
     assert not task.success(replace(done, state=near)).any()
 
 
+def test_the_course_is_done_by_position_only_where_a_card_lies_on_the_tray(done: Facts) -> None:
+    course = INFO.course("put the red card on the tray")
+    pos = np.repeat(done.state.object_pos_in_base[:1], 5, axis=0)
+    rest = TRAY.size_m[2] + CARD_M[2]
+    spots = [[0.0, 0.0, rest], [0.07, 0.0, rest], [0.0, -0.07, rest], [0.08, 0.0, rest], [0.0, 0.0, 0.001]]
+    pos[:, 0] = pos[:, 5] + np.array(spots)
+    assert course.progress(pos).tolist() == [1, 1, 1, 0, 0]
+
+
 def test_the_wrong_card_on_the_tray_is_no_success(done: Facts) -> None:
     swapped = done.state.roles[:, [1, 0, 2, 3]]
     assert not PickCard().success(replace(done, state=replace(done.state, roles=swapped))).any()
