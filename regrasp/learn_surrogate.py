@@ -69,9 +69,7 @@ def _learn(task: TaskEntry, config: LearnSurrogateConfig) -> None:
         "nominal_n": float(rate.n), "nominal_seed": float(TRIAL_SEED),
     }  # fmt: skip
     save_surrogate(config.out / name, surrogate, made)
-    print(
-        f"{config.out / name}: {surrogate.policy_id}, {rate.k}/{rate.n} told the truth, nothing failing, simulated"
-    )
+    print(f"{config.out / name}: {surrogate.policy_id}, {rate.k}/{rate.n} told the truth, nothing failing, simulated")
 
 
 def _demonstrations(task: TaskEntry, config: LearnSurrogateConfig, progress: Progress) -> Demonstrations:
