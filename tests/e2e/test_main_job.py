@@ -94,7 +94,9 @@ def test_an_absent_endpoint_leaves_the_diagnosis_to_the_probe(tmp_path: Path) ->
 
 def test_every_shipped_channel_has_the_authority_to_recover() -> None:
     task, models = find_task("fruit_on_plate"), find_models(None)
-    base = json.loads((models.skills("fruit_on_plate") / "drop.json").read_text())["card"]["base_policy"]
-    skills = load_skills(models.skills("fruit_on_plate"), base_policy=base)
-    assert sorted(s.card.name for s in skills) == sorted(str(m) for m in task.info.modes)
+    folder = models.skills(task.info.name)
+    (base,) = {json.loads(path.read_text())["card"]["base_policy"] for path in folder.glob("*.json")}
+    skills = load_skills(folder, base_policy=base)
+    wanted = {(sub.manner, mode) for sub in task.info.subtasks for mode in task.info.modes}
+    assert {(s.card.manner, mode) for s in skills for mode in s.card.modes} == wanted
     assert all(rate.rate >= REQUIRED_RATE for rate in check_authority(task, models, skills).values())
