@@ -1,5 +1,6 @@
 """From a bank of failures to a skill: batch, environment, evaluation, authority, imitation, PPO."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,27 +9,24 @@ import torch
 
 from core.errors import ConfigError
 from core.failures import FailureMode
-from core.flow import ActionChunk
-from core.recovery import Rate, RecoveryDescriptor, RecoveryStage
+from core.manner import Manner
+from core.recovery import Rate
 from core.rewards import RewardSpec
 from core.robots import EE_DELTA
-from core.scene import SceneState, TrackedObject
-from core.worlds import FailureState, Injection
+from core.worlds import DomainParams, FailureState, Injection
+from held_fruit import captured, compiled, idle_setup, stuck_over_the_plate
 from residual.authority import authority_test, require_authority
 from residual.batch import RecoveryBatch, RecoveryConfig, RecoverySetup
-from residual.compile import compile_reward
+from residual.coach import Progress, TrainingPoint
 from residual.env import RecoveryVecEnv
 from residual.evaluate import base_alone_rate, expert_actor, idle_actor, network_actor, recovered
 from residual.features import FEATURES
 from residual.imitation import ImitationConfig, imitate
-from residual.masks import default_mask
-from residual.mlp import Mlp
 from residual.networks import network_of, perceptron
 from residual.noise import DomainRanges, NoisyTracker, TrackerNoise
-from residual.ppo import PpoConfig, TrainingPoint
-from residual.skills import SkillRequest, TrainedSkill, default_space, lint_reward, train_skill
-from residual.surrogate import INPUTS, Surrogate
-from residual.surrogate_train import finished
+from residual.ppo import Schooling
+from residual.ppo_config import PpoConfig
+from residual.skills import Failures, SkillRequest, TrainedSkill, default_space, train_skill
 from sim.tasks.fruit_expert import FruitExpert
 from sim.tasks.fruit_on_plate import INFO, FruitOnPlate
 from sim.world import BatchWorld
@@ -63,64 +61,17 @@ def bank(world: BatchWorld) -> tuple[FailureState, ...]:
 @pytest.fixture(scope="module")
 def stuck(world: BatchWorld) -> tuple[FailureState, ...]:
     """32 hands over the plate that hold the target and, with an idle base, would hold it for ever: quickly learned."""
-    states: list[FailureState] = []
-    for first in (100, 100 + N):
-        seeds = np.arange(first, first + N)
-        world.reset(np.arange(N), seeds)
-        caught: set[int] = set()
-        while len(caught) < N:
-            world.step(FruitExpert().act(world.state()))
-            offset = world.state().of("target") - world.state().of("goal")
-            over = (np.linalg.norm(offset[:, :2], axis=1) < 0.03) & (offset[:, 2] < 0.07)
-            for i in set(np.flatnonzero(over).tolist()) - caught:
-                caught.add(i)
-                states.append(captured(world, i, int(seeds[i])))
-    return tuple(states)
-
-
-def captured(world: BatchWorld, i: int, seed: int) -> FailureState:
-    names, before = world.state().object_names, world.state().object_pos_in_base[i]
-    if not np.isnan(world.injected_at(i)):
-        before = world.before_injection(i)
-    seen = {n: p for n, p in zip(names, before, strict=True) if p[2] > -0.1}
-    objects = {n: TrackedObject(pos_in_base=p, t_ns=0, confidence=1.0) for n, p in seen.items()}
-    rest = ActionChunk(obs_t_ns=0, values=np.tile(EE_DELTA.still(0.0), (3, 1)), dt_s=0.05, policy_id="base@0")
-    return FailureState(
-        snapshot=world.snapshot(i), mode=MODE, seed=seed, age_s=0.05, queue=rest,
-        belief=SceneState(t_ns=0, objects=objects, source="truth"),
-    )  # fmt: skip
+    return stuck_over_the_plate(world, 100) + stuck_over_the_plate(world, 100 + N)
 
 
 @pytest.fixture(scope="module")
-def idle_base() -> Surrogate:
-    """A base that does nothing and keeps the hand closed: wrong in every failure."""
-    still = EE_DELTA.normalise(EE_DELTA.still(0.0))
-    network = Mlp(
-        weights=(np.zeros((56, INPUTS), dtype=np.float32),), biases=(np.tile(still, 8).astype(np.float32),),
-        activation="relu",
-    )  # fmt: skip
-    return finished(network, np.zeros(INPUTS), np.ones(INPUTS), 8)
-
-
-@pytest.fixture(scope="module")
-def setup(world: BatchWorld, idle_base: Surrogate) -> RecoverySetup:
-    return RecoverySetup(world=world, course=INFO.course, surrogate=idle_base, space=default_space())
+def setup(world: BatchWorld) -> RecoverySetup:
+    return idle_setup(world, episode_steps=80)
 
 
 @pytest.fixture(scope="module")
 def spec() -> RewardSpec:
-    return compile_reward(
-        RecoveryDescriptor(
-            report_id="r",
-            mode=MODE,
-            stage=RecoveryStage.APPROACH,
-            target="apple",
-            obstacles=(),
-            mask=default_mask(MODE),
-            confidence=1.0,
-            model_id="m",
-        )
-    )
+    return compiled()
 
 
 def fresh(setup: RecoverySetup, seed: int = 0) -> RecoveryBatch:
@@ -251,6 +202,10 @@ def test_domain_parameters_stay_in_their_ranges_and_leave_a_share_nominal() -> N
     assert ((drawn.friction_scale >= 0.6) & (drawn.friction_scale <= 1.3)).all()
     assert 0.35 < (drawn.mass_scale == 1.0).mean() < 0.65
     assert (drawn.action_latency_s <= 0.1).all()
+    assert (drawn.gripper_friction_scale != DomainParams.nominal(1).gripper_friction_scale).mean() > 0.35
+    offset = np.abs(drawn.joint_offset_rad)
+    assert offset.shape == (400, 7)
+    assert 0.003 < offset.max() <= 0.004
 
 
 def test_imitation_brings_the_actor_near_to_the_expert(setup: RecoverySetup, bank: tuple[FailureState, ...]) -> None:
@@ -265,29 +220,32 @@ def test_imitation_brings_the_actor_near_to_the_expert(setup: RecoverySetup, ban
     assert error[1] < 0.5 * error[0]
 
 
-def test_the_lint_accepts_the_default_reward(
-    setup: RecoverySetup, bank: tuple[FailureState, ...], spec: RewardSpec
-) -> None:
-    assert lint_reward(spec, setup, bank, FruitExpert()).ok
-
-
 def request(spec: RewardSpec) -> SkillRequest:
     return SkillRequest(
-        name="missed_grasp", task="fruit_on_plate", modes=(MODE,), base_policy="pi0-nano@0", stages=INFO.stages,
-        spec=spec,
+        name="missed_grasp", task="fruit_on_plate", manner=Manner.PLACE, modes=(MODE,), base_policy="pi0-nano@0",
+        stages=INFO.stages, spec=spec, subtasks=1,
+    )  # fmt: skip
+
+
+def school(
+    setup: RecoverySetup, states: Sequence[FailureState], spec: RewardSpec, progress: Progress | None = None
+) -> TrainedSkill:
+    """Trains for a few seconds: imitation and a handful of updates."""
+    config = PpoConfig(
+        total_steps=4 * 64 * N, eval_every=2 * 64 * N, eval_from=0.0, critic_first=2, batch=256,
+        imitation=ImitationConfig(rounds=3, steps=40, epochs=10),
+    )  # fmt: skip
+    return train_skill(
+        request(spec), setup, Failures(own=states), judge=FruitExpert(), schooling=Schooling(expert=FruitExpert()),
+        config=config, progress=progress,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def trained(setup: RecoverySetup, stuck: tuple[FailureState, ...], spec: RewardSpec) -> TrainedSkill:
-    """A skill trained for a few seconds: imitation and a handful of updates."""
-    setup = replace(setup, config=RecoveryConfig(episode_steps=30))
     points: list[TrainingPoint] = []
-    config = PpoConfig(
-        total_steps=4 * 64 * N, eval_every=2 * 64 * N, eval_from=0.0, critic_first=2, batch=256,
-        imitation=ImitationConfig(rounds=3, steps=40, epochs=10),
-    )  # fmt: skip
-    skill = train_skill(request(spec), setup, stuck, expert=FruitExpert(), config=config, progress=points.append)
+    short = replace(setup, config=RecoveryConfig(episode_steps=30))
+    skill = school(short, stuck, spec, points.append)
     assert tuple(points) == skill.history
     return skill
 
@@ -301,13 +259,13 @@ def test_a_few_seconds_of_training_beat_the_base(trained: TrainedSkill) -> None:
 
 def test_the_card_says_what_it_was_trained_on(trained: TrainedSkill, spec: RewardSpec, setup: RecoverySetup) -> None:
     card = trained.skill.card
-    assert card.helps("fruit_on_plate", MODE)
+    assert card.helps("fruit_on_plate", MODE, Manner.PLACE)
     assert card.reward_hash == spec.hash
     assert card.surrogate == setup.surrogate.policy_id
     assert card.warm_start.startswith("FruitExpert")
     assert card.train_steps > 0
     assert trained.authority is not None
-    assert trained.lint is not None
+    assert trained.spec.lint is not None
 
 
 def test_training_reports_progress_and_evaluations(trained: TrainedSkill) -> None:
@@ -328,7 +286,7 @@ def test_a_bank_of_other_modes_is_refused(
 ) -> None:
     foreign = [replace(s, mode=FailureMode.DROP) for s in bank]
     with pytest.raises(ConfigError, match="holds failures of mode drop"):
-        train_skill(request(spec), setup, foreign, expert=None, config=PpoConfig())
+        school(setup, foreign, spec)
 
 
 def test_a_channel_without_authority_is_refused_before_training(
@@ -336,4 +294,4 @@ def test_a_channel_without_authority_is_refused_before_training(
 ) -> None:
     weak = replace(setup, space=default_space(alpha=1.0, beta=0.02))
     with pytest.raises(ConfigError, match="through its residual channel"):
-        train_skill(request(spec), weak, bank, expert=FruitExpert(), config=PpoConfig())
+        school(weak, bank, spec)
