@@ -46,6 +46,9 @@ COMMANDS = {
     "learn probe": Command(
         module="regrasp.learn_probe", config="LearnProbeConfig", function="learn_probe",
         summary="train the embedded failure probe on the frozen policy"),
+    "learn finetune": Command(
+        module="regrasp.learn_finetune", config="FinetuneConfig", function="learn_finetune",
+        summary="fine-tune the base policy on its own failures: an arm of evaluations to compare with"),
     "learn surrogate": Command(
         module="regrasp.learn_surrogate", config="LearnSurrogateConfig", function="learn_surrogate",
         summary="train the state policy that stands in for the base policy in training"),

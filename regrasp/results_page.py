@@ -35,8 +35,8 @@ def page(material: Material) -> str:
     c = material.main[0].campaign
     seeds = ", ".join(f"{e.campaign.task} {e.campaign.seed}-{_last_seed(e)}" for e in material.main)
     parts = [
-        "# Results\n\nWritten by `regrasp results` from evaluations; do not edit. **A simulated arm**: no statement about a "
-        f"real one. Policy `{c.policy}`, objects tracked by: {c.tracker}. Each seed is lived through once with nothing "
+        "# Results\n\nWritten by `regrasp results` from evaluations; do not edit. **A simulated arm**. "
+        f"Policy `{c.policy}`, objects tracked by: {c.tracker}. Each seed is lived through once with nothing "
         "injected and once with one failure injected, modes in turn; the same seeds and injections in every arm. "
         f"Seeds: {seeds}. Brackets are 95 % Wilson intervals; where they overlap much, read no difference.",
         _section("Failures injected, by arm", f"![arms]({PLOTS}/arms.svg)", _arms(material.main)),

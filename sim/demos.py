@@ -1,4 +1,4 @@
-"""Scripted demonstrations: what a policy is trained on. Called by `regrasp learn bc`.
+"""Scripted demonstrations: what a policy is trained on. Called by `regrasp learn bc` and `regrasp learn finetune`.
 
 The expert's actions are recorded clean while noisy ones are executed, so that the recorded states spread around the
 expert's path (Source: Laskey et al. 2017, DART). Only successes at the first try are kept: a policy that never saw a
@@ -16,7 +16,7 @@ from core.errors import ContractError
 from core.ports import Expert
 from core.robots import EE_DELTA
 from core.subtasks import Course, Manner
-from core.worlds import WorldState
+from core.worlds import WorldSnapshot, WorldState
 from sim.cameras import CAMERA_NAMES, CellCameras, Light
 from sim.cell import Bodies
 from sim.task import Task
@@ -96,6 +96,45 @@ def record_demonstrations(
     return _assemble(task, takes, chosen, _pictures(takes, chosen, cameras, shrink, seed))
 
 
+def record_recoveries(
+    task: Task,
+    expert: Expert,
+    failures: Sequence[WorldSnapshot],
+    *,
+    seed: int,
+    cameras: CellCameras,
+    shrink: Callable[[Image], Image] | None = None,
+    noise: float = NOISE,
+    pictures: int = 0,
+) -> Demonstrations:
+    """Records how the expert gets over failures, from each to the end of the task; those it loses are left out.
+
+    Args:
+        task: What to do.
+        expert: Who shows it.
+        failures: Where to begin.
+        seed: Seed of noise and light.
+        cameras: Open cameras.
+        shrink: Brings a rendered image to the policy's resolution; images stay as rendered when None.
+        noise: Standard deviation of the noise on executed motions, as a share of the largest action.
+        pictures: Control steps of each episode that are pictured, the first eight and others at random; 0 for all.
+
+    Raises:
+        ContractError: The expert gets over none of them.
+    """
+    world, takes = BatchWorld(task, _BATCH), list[_Take]()
+    for first in range(0, len(failures), _BATCH):
+        some = list(failures[first : first + _BATCH])
+        world.restore(np.arange(_BATCH), [some[i % len(some)] for i in range(_BATCH)])
+        run, ends = _roll(world, expert, np.random.default_rng([seed, 3, first]), noise)
+        good = (ends > 0) & ~run.states[-1].physics_reset & (np.arange(_BATCH) < len(some))
+        takes += [_take(world, run, int(i), int(ends[i])) for i in np.flatnonzero(good)]
+    if not takes:
+        raise ContractError(f"the expert gets over none of {len(failures)} failures; check expert and bank")
+    chosen = [_pictured(len(t.bodies), pictures, seed, e) for e, t in enumerate(takes)]
+    return _assemble(task, takes, chosen, _pictures(takes, chosen, cameras, shrink, seed))
+
+
 def _pictured(steps: int, wanted: int, seed: int, episode: int) -> Ints:
     """Returns the steps of one episode that are pictured, rising."""
     if not wanted or steps <= wanted:
@@ -107,6 +146,13 @@ def _pictured(steps: int, wanted: int, seed: int, episode: int) -> Ints:
 def _perform(world: BatchWorld, expert: Expert, rng: np.random.Generator, noise: float) -> list[_Take]:
     """Runs one batch of episodes and returns those worth keeping."""
     world.reset(np.arange(world.n), rng.integers(2**40, 2**50, world.n))
+    run, ends = _roll(world, expert, rng, noise)
+    good = (ends > 0) & _first_try(world, run) & ~run.states[-1].physics_reset
+    return [_take(world, run, int(i), int(ends[i])) for i in np.flatnonzero(good)]
+
+
+def _roll(world: BatchWorld, expert: Expert, rng: np.random.Generator, noise: float) -> tuple[_Run, Ints]:
+    """Lets the expert act from where all worlds are, and returns that with the step at which each ends, -1 if never."""
     run = _Run(states=[], actions=[], bodies=[], calm=np.isnan(world.facts().event_s))
     scale = noise * np.append(EE_DELTA.high[:6], 0.0)
     ends = np.full(world.n, -1)
@@ -120,9 +166,7 @@ def _perform(world: BatchWorld, expert: Expert, rng: np.random.Generator, noise:
         run.actions.append(clean)
         run.bodies.append([world.bodies(i) for i in range(world.n)])
         world.step(clean + scale * rng.standard_normal(clean.shape))
-    ends = np.where(ends < 0, -1, np.minimum(ends + TAIL_STEPS, len(run.actions)))
-    good = (ends > 0) & _first_try(world, run) & ~run.states[-1].physics_reset
-    return [_take(world, run, int(i), int(ends[i])) for i in np.flatnonzero(good)]
+    return run, np.where(ends < 0, -1, np.minimum(ends + TAIL_STEPS, len(run.actions)))
 
 
 def _first_try(world: BatchWorld, run: _Run) -> Bools:
