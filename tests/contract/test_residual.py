@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from core.errors import ContractError
 from core.failures import FailureMode
 from core.fakes import FakeResidual
 from core.flow import Observation
@@ -34,10 +35,10 @@ def random_network(inputs: int, outputs: int) -> Mlp:
     )
 
 
-def trained() -> ResidualSkill:
+def trained(policy_features: int = 0) -> ResidualSkill:
     alpha, beta = np.full(7, 0.3), np.zeros(7)
     beta[list(DIMS)] = 1.0
-    actor = random_network(FEATURES, len(DIMS))
+    actor = random_network(FEATURES + policy_features, len(DIMS))
     card = SkillCard(
         name="drop", task="fruit_on_plate", manner=Manner.PLACE, modes=(FailureMode.DROP,),
         stages=(RecoveryStage.APPROACH,), space=ResidualSpace(dims=DIMS, alpha=alpha, beta=beta), resume_when="placed",
@@ -115,6 +116,21 @@ def test_the_trained_one_ignores_how_far_a_base_action_lies_outside_its_bounds()
     far, edge = trained(), trained()
     wild, bound = np.full(7, 99.0), EE_DELTA.high
     assert (far.correct(observation(0), scene(0), wild) == edge.correct(observation(0), scene(0), bound)).all()
+
+
+def test_a_skill_that_reads_the_policys_features_goes_by_what_it_was_shown_throughout_an_attempt() -> None:
+    seeing = trained(policy_features=2)
+    assert seeing.policy_features == 2
+    assert trained().policy_features == 0
+    plain = drive(seeing)
+    seeing.reset()
+    seeing.show(np.array([0.5, -0.5]))
+    shown = drive(seeing)
+    assert (shown[0] != plain[0]).any()
+    seeing.reset()
+    assert (drive(seeing) == shown).all()
+    with pytest.raises(ContractError, match="policy features"):
+        seeing.show(np.zeros(3))
 
 
 def test_the_surrogate_is_a_policy_that_answers_once_and_forgets() -> None:
