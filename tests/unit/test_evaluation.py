@@ -103,7 +103,7 @@ def test_eval_json_has_exactly_the_promised_keys(tmp_path):
     assert [a["name"] for a in data["arms"]] == ["base", "recovery"]
     for arm in data["arms"]:
         figures = {"nominal", "injected", "by_mode", "mending_s", "attempts", "interventions"}
-        assert set(arm) == {"name", "not_run", *figures}
+        assert set(arm) == {"name", "hash", "not_run", *figures}
         assert set(arm["nominal"]) == {"k", "n", "rate", "ci95"}
         assert set(arm["injected"]) == {"k", "n", "rate", "ci95", "q"}
         assert list(arm["by_mode"]) == ["missed_grasp", "drop"]
