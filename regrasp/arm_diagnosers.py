@@ -1,4 +1,4 @@
-"""Diagnosers of single arms of an evaluation: one that knows what was injected, one that does not care. See `arms`."""
+"""Diagnosers of single arms of an evaluation: one knows what was injected, one does not care. See `arms`."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,29 +13,32 @@ from runtime.recover.stages import stage_for
 
 
 class OracleDiagnoser:
-    """Names the injected failure once it has struck, and clears every alarm before; implements `core.ports.Diagnoser`.
+    """Names the injected failure while it stands; implements `core.ports.Diagnoser`.
 
-    The stage is found from the tracked scene, as every diagnoser finds it.
+    What nobody injected has no name but the one that another diagnoser gives it. The stage is found from the tracked
+    scene, as every diagnoser finds it.
 
     Args:
         course: What the robot was told to do.
         mode: What is injected, None when nothing is.
-        struck: Whether it has struck.
+        stands: Whether it has struck and is not mended.
+        judge: Asked about everything else.
     """
 
-    def __init__(self, course: Course, mode: FailureMode | None, struck: Callable[[], bool]) -> None:
-        self._course, self._mode, self._struck = course, mode, struck
+    def __init__(self, course: Course, mode: FailureMode | None, stands: Callable[[], bool], judge: Diagnoser) -> None:
+        self._course, self._mode, self._stands, self._judge = course, mode, stands, judge
         self._answer: RecoveryDescriptor | None = None
 
     def submit(self, evidence: Evidence) -> None:
-        """Answers at once; a newer question replaces an older one."""
-        mode, stage = FailureMode.UNKNOWN, RecoveryStage.RESUME
-        if self._mode is not None and self._struck() and evidence.steps:
-            last = evidence.steps[-1]
-            mode = self._mode
-            stage = stage_for(mode, last.observation, last.arrived.scene, self._course)
+        """Answers at once or asks the other one; a newer question replaces an older one."""
+        self._answer = None
+        if self._mode is None or not self._stands() or not evidence.steps:
+            self._judge.submit(evidence)
+            return
+        last = evidence.steps[-1]
         self._answer = RecoveryDescriptor(
-            report_id=evidence.report.id, mode=mode, stage=stage, target="", obstacles=(),
+            report_id=evidence.report.id, mode=self._mode, target="", obstacles=(),
+            stage=stage_for(self._mode, last.observation, last.arrived.scene, self._course),
             mask=RewardMask(library=LIBRARY.id, active=frozenset()), confidence=1.0, model_id="oracle@1",
             rationale="told by the injector",
         )  # fmt: skip
@@ -43,7 +46,7 @@ class OracleDiagnoser:
     def poll(self) -> RecoveryDescriptor | None:
         """Returns the answer once, else None."""
         answer, self._answer = self._answer, None
-        return answer
+        return self._judge.poll() if answer is None else answer
 
 
 class AnyFailure:

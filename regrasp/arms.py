@@ -73,7 +73,7 @@ def watching_of(arm: ArmName, task: str, models: Models, skills: Path | None, po
 
 
 def diagnoser_of(
-    arm: ArmName, brain: Brain, course: Course, injected: FailureMode | None, struck: Callable[[], bool]
+    arm: ArmName, brain: Brain, course: Course, injected: FailureMode | None, stands: Callable[[], bool]
 ) -> Diagnoser | None:
     """Returns what names failures in an episode of an arm in place of the brain's own, None for the brain's own.
 
@@ -82,9 +82,9 @@ def diagnoser_of(
         brain: Its brain.
         course: What the robot was told to do.
         injected: What is injected, None when nothing is.
-        struck: Whether it has struck.
+        stands: Whether it has struck and is not mended.
     """
-    if arm is ArmName.ORACLE:
-        return OracleDiagnoser(course, injected, struck)
-    judge = brain.diagnoser(course) if arm is ArmName.RETRY else None
-    return None if judge is None else AnyFailure(judge)
+    judge = brain.diagnoser(course) if arm in (ArmName.RETRY, ArmName.ORACLE) else None
+    if judge is None:
+        return None
+    return AnyFailure(judge) if arm is ArmName.RETRY else OracleDiagnoser(course, injected, stands, judge)

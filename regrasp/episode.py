@@ -39,7 +39,7 @@ def live(stack: CellStack, job: EpisodeJob, out: Path) -> EpisodeResult:
     with ExitStack() as opened:
         robot = opened.enter_context(stack.robot())
         sinks = [opened.enter_context(_recorder(stack, job, out / name))] if job.record else []
-        end = _run(stack, stack.loop(robot, sinks, job.arm), judge)
+        end = _run(stack, stack.loop(robot, sinks, job.arm, judge.stands), judge)
         for sink in sinks:
             sink.finish(claimed_outcome(end))
     return _result(stack, job, name, end, judge)

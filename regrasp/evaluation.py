@@ -192,6 +192,14 @@ class EpisodeResult:
         """Whether it ended with the arm waiting for a person."""
         return self.phases[-1].phase in WAITING
 
+    @property
+    def struck_while_driven(self) -> bool:
+        """Whether the failure struck while the policy drove, so that the monitor was listening."""
+        if self.injected_at_s is None:
+            return False
+        started = [start.phase for start in self.phases if start.t_s <= self.injected_at_s]
+        return (started or [Phase.RUNNING])[-1] is Phase.RUNNING
+
     def wrong_at(self, t_s: float) -> bool:
         """Whether the injected failure had struck and was not yet mended at `t_s` [s]."""
         struck = self.injected_at_s is not None and t_s >= self.injected_at_s

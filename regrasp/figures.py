@@ -57,13 +57,17 @@ class ArmFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorFigures:
-    """How well failures were noticed and named, over the recovery arm."""
+    """How well failures were noticed and named, over the recovery arm.
+
+    Failures that struck while a skill drove count nowhere here: the monitor listens while the policy drives. Calm
+    episodes are successes with nothing injected, in scenes in which the policy alone does not fail either.
+    """
 
     labels: tuple[str, ...]
     """The campaign's modes, then `NO_FAILURE`."""
     confusion: tuple[tuple[int, ...], ...]
     """Row: what was injected and reached. Column: what was diagnosed, `NO_FAILURE` when no alarm came after the
-    injection or the answer was none of the labels. The last row holds the successful nominal episodes."""
+    injection or the answer was none of the labels. The last row holds the calm episodes."""
     modes: Rate
     """Correct names over the rows of the modes."""
     stages: Rate
@@ -72,9 +76,9 @@ class MonitorFigures:
     """Attempts begun while something was truly wrong: the injected failure had struck and was not mended, or the base
     policy alone fails in the same scene without any."""
     false_alarms: Rate
-    """Successful nominal episodes with an alarm."""
+    """Calm episodes with an alarm."""
     false_alarms_per_success: float | None
-    """Alarms in successful nominal episodes, divided by their number; None when there are none."""
+    """Alarms in calm episodes, divided by their number; None when there are none."""
     lead_time_s: float | None
     """Mean detection delay [s]: first alarm at or after the injection, minus the injection. None when no alarm.
 
@@ -183,11 +187,11 @@ def _arm(name: ArmName, campaign: Campaign, results: Sequence[EpisodeResult], no
 
 def _monitor(campaign: Campaign, watched: Sequence[EpisodeResult], base: Sequence[EpisodeResult]) -> MonitorFigures:
     labels = (*(str(m) for m in campaign.modes), NO_FAILURE)
-    reached = [r for r in watched if r.injected_at_s is not None]
-    calm = [r for r in watched if r.injected is None and r.success]
+    hopeless = {r.seed for r in base if r.injected is None and not r.success}
+    reached = [r for r in watched if r.struck_while_driven]
+    calm = [r for r in watched if r.injected is None and r.success and r.seed not in hopeless]
     delays = [r.detection_delay_s for r in reached]
     named = [r for r in reached if r.true_stage is not None and r.diagnosed not in (None, FailureMode.UNKNOWN)]
-    hopeless = {r.seed for r in base if r.injected is None and not r.success}
     return MonitorFigures(
         labels=labels,
         confusion=_confusion(labels, [*reached, *calm]),

@@ -37,13 +37,17 @@ class Judge:
         state = self.world.state()
         if step.arrived.descriptor is not None:
             self.stages[step.index] = self.stage()
-        if np.isnan(self.world.injected_at(0)) or self.mended_at_s is not None:
+        if not self.stands():
             return
         progress = int(state.subtask[0])
         if self._struck_in < 0:
             self._struck_in = progress
         if progress > self._struck_in or bool(state.success[0]):
             self.mended_at_s = float(state.time_s[0])
+
+    def stands(self) -> bool:
+        """Whether the injected failure has struck and is not mended."""
+        return not np.isnan(self.world.injected_at(0)) and self.mended_at_s is None
 
     def stage(self) -> RecoveryStage:
         """Returns what is to be done next, by the rule that every diagnoser follows, on the truth."""

@@ -80,10 +80,10 @@ def plots(material: Material) -> dict[str, str]:
 
 
 _WATCHING = (
-    "Mode: first diagnosis after a failure that was reached; no alarm counts as wrong. Stage: among diagnoses named a "
-    "failure, against the same rule on the simulator's truth. Acting: attempts begun while the injected failure had "
-    "struck and was not mended, or where the policy fails without any. False alarms: successful episodes with nothing "
-    "injected that had one."
+    "Mode: first diagnosis after a failure that struck while the policy drove; no alarm counts as wrong. Stage: among "
+    "the diagnoses that named a failure, against the same rule on the simulator's truth. Acting: attempts begun while "
+    "the injected failure had struck and was not mended, or where the policy fails without any. False alarms: "
+    "successful episodes with nothing injected that had one, on seeds on which the policy alone does not fail either."
 )
 
 

@@ -5,7 +5,7 @@ This is the place where the rooms are wired for a simulated arm: world and camer
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,19 +173,20 @@ class CellStack:
             self.world, self._clock, cameras=self._cameras, light=gap.light, latency_s=gap.observation_latency_s
         )
 
-    def loop(self, robot: SimRobot, sinks: Sequence[Sink], arm: ArmName) -> Loop:
+    def loop(self, robot: SimRobot, sinks: Sequence[Sink], arm: ArmName, stands: Callable[[], bool]) -> Loop:
         """Returns this episode's loop.
 
         Args:
             robot: An entered robot.
             sinks: Get every step.
             arm: One of those this stack was made for.
+            stands: Whether the injected failure has struck and is not mended; only the oracle asks.
         """
         self._arm, course, brain = arm, self.course(), self._brains[arm]
         outside = Outside(
             robot=robot, clock=self._clock, tracker=self._tracker(), sinks=sinks,
             policy=DelayedPolicy(self._policies[arm], self._clock, self._config.latency_s),
-            diagnoser=diagnoser_of(arm, brain, course, self._injected, self._struck),
+            diagnoser=diagnoser_of(arm, brain, course, self._injected, stands),
         )  # fmt: skip
         return brain.loop(course, outside, recover=arm.watched)
 
@@ -231,6 +232,3 @@ class CellStack:
         if not (gap.tracker_noise_m or gap.tracker_dropout):
             return tracker
         return GapTracker(tracker, noise_m=gap.tracker_noise_m, dropout=gap.tracker_dropout, seed=gap.seed)
-
-    def _struck(self) -> bool:
-        return not np.isnan(self.world.injected_at(0))
