@@ -23,6 +23,8 @@ from runtime.watch.trained_time import in_trained_time
 
 Masks = Mapping[Manner, Mapping[FailureMode, RewardMask]]
 """Reward masks by manner and mode."""
+_EVEN = 0.5
+"""From this probability on it is believed that nothing is wrong; below it the likeliest failure is named."""
 _AVERAGED = 3
 """The last so many instants are judged and averaged."""
 
@@ -65,15 +67,16 @@ class ProbeDiagnoser:
             self._answer = self._named(evidence, report.mode, report.confidence, f"{report.detector} is sure")
         elif probabilities is None or not evidence.steps:
             self._answer = self._unsure(evidence, "nothing to judge by", RecoveryStage.RETREAT, 0.0)
-        elif int(probabilities.argmax()) == self._weights.nominal_index:
-            self._answer = self._unsure(evidence, "looks nominal", RecoveryStage.RESUME, float(probabilities.max()))
-        elif report.detector == BUMP and heard and probabilities.max() < report.confidence:
+        elif (nominal := float(probabilities[self._weights.nominal_index])) >= _EVEN:
+            self._answer = self._unsure(evidence, "looks nominal", RecoveryStage.RESUME, nominal)
+        elif report.detector == BUMP and heard and self._failing(probabilities).max() < report.confidence:
             self._answer = self._named(evidence, report.mode, report.confidence, "the arm felt it")
         else:
-            likeliest = int(probabilities.argmax())
+            given = self._failing(probabilities)
+            likeliest = int(given.argmax())
             said = ", ".join(f"{n} {p:.2f}" for n, p in zip(self._weights.labels, probabilities, strict=True))
             mode = FailureMode(self._weights.labels[likeliest])
-            self._answer = self._named(evidence, mode, float(probabilities[likeliest]), said)
+            self._answer = self._named(evidence, mode, float(given[likeliest]), said)
 
     def poll(self) -> RecoveryDescriptor | None:
         """Returns the answer once, else None."""
@@ -86,6 +89,11 @@ class ProbeDiagnoser:
         found = [judged(self._weights, probe_features(some, self._course)) for some in seen]
         known = [p for p in found if p is not None]
         return np.mean(known, axis=0) if known else None
+
+    def _failing(self, probabilities: Floats) -> Floats:
+        """Returns the probability of every label given that something failed; 0 for nominal."""
+        failing = np.where(np.arange(len(probabilities)) == self._weights.nominal_index, 0.0, probabilities)
+        return np.asarray(failing / max(float(failing.sum()), 1e-9))
 
     def _named(self, evidence: Evidence, mode: FailureMode, confidence: float, why: str) -> RecoveryDescriptor:
         last = evidence.steps[-1]

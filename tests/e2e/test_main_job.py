@@ -38,7 +38,8 @@ def test_the_run_leaves_figures_report_and_recordings(run_dir: Path) -> None:
     figures = json.loads((run_dir / "eval.json").read_text())
     assert [arm["name"] for arm in figures["arms"]] == ["base", "recovery"]
     assert all(arm["nominal"]["n"] == 2 and arm["injected"]["n"] == 2 for arm in figures["arms"])
-    assert set(figures["monitor"]) == {"labels", "confusion", "accuracy", "false_alarms_per_success", "lead_time_s"}
+    rates = {"accuracy", "modes", "stages", "acting", "false_alarms", "false_alarms_per_success"}
+    assert set(figures["monitor"]) == {"labels", "confusion", "lead_time_s", *rates}
     assert "SIMULATED" in (run_dir / "report.html").read_text().upper()
     assert len(list((run_dir / "episodes").glob("*.mcap"))) == 8
 
