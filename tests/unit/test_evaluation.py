@@ -9,10 +9,11 @@ from core.episodes import Outcome
 from core.errors import ArtifactError, ContractError
 from core.failures import FailureMode
 from core.flow import Phase
-from regrasp.evaluation import Alarm, ArmName, Campaign, EpisodeResult, InferenceTimes, PhaseStart
+from core.recovery import RecoveryStage
+from regrasp.evaluation import Alarm, ArmName, ArmPlan, Campaign, EpisodeResult, InferenceTimes, PhaseStart
 from regrasp.evaluation_log import append_result, open_log, read_log
-from regrasp.figures import evaluate
-from regrasp.figures_file import write_evaluation
+from regrasp.figures import Why, evaluate, why_failed
+from regrasp.figures_file import read_evaluation, write_evaluation
 
 DROP, MISSED = FailureMode.DROP, FailureMode.MISSED_GRASP
 CAMPAIGN = Campaign(
@@ -121,6 +122,91 @@ def test_eval_json_says_null_for_what_is_not_known(tmp_path):
     assert json.loads(text)["arms"][0]["nominal"] == {"k": 0, "n": 0, "rate": None, "ci95": [0.0, 1.0]}
 
 
+def test_stages_are_judged_where_a_failure_was_named():
+    right = failure(named_stage=RecoveryStage.GRASP, true_stage=RecoveryStage.GRASP)
+    wrong = replace(right, seed=6, named_stage=RecoveryStage.LIFT)
+    unnamed = replace(right, seed=7, diagnosed=FailureMode.UNKNOWN)
+    stages = evaluate(CAMPAIGN, [right, wrong, unnamed]).monitor.stages
+    assert (stages.k, stages.n) == (1, 2)
+
+
+def test_acting_is_right_between_the_blow_and_its_mending_or_where_the_policy_fails_anyway():
+    acted = failure(attempts_at_s=(0.5, 1.5, 2.5), attempts=3, mended_at_s=2.0)
+    calm = replace(CALM, seed=8, attempts=1, attempts_at_s=(1.0,))
+    hopeless = replace(CALM, seed=9, attempts=1, attempts_at_s=(1.0,))
+    alone = replace(CALM, arm=ArmName.BASE, seed=9, success=False)
+    acting = evaluate(CAMPAIGN, [acted, calm, hopeless, alone]).monitor.acting
+    assert (acting.k, acting.n) == (2, 5)
+
+
+def test_alarm_where_the_policy_alone_fails_is_not_a_false_one():
+    alarm = (Alarm(t_s=0.4, mode=DROP),)
+    found = [replace(CALM, seed=seed, alarms=alarm) for seed in (5, 6)]
+    alone = replace(CALM, arm=ArmName.BASE, seed=6, success=False)
+    monitor = evaluate(CAMPAIGN, [*found, alone]).monitor
+    assert (monitor.false_alarms.k, monitor.false_alarms.n) == (1, 1)
+
+
+def test_failure_that_struck_while_a_skill_drove_is_not_held_against_the_monitor():
+    phases = (PhaseStart(t_s=0.0, phase=Phase.RUNNING), PhaseStart(t_s=0.5, phase=Phase.RECOVERING))
+    assert evaluate(CAMPAIGN, [failure(phases=phases, alarm_s=())]).monitor.modes.n == 0
+
+
+def test_arm_tells_time_to_mend_attempts_and_who_waits_for_a_person():
+    waits = (PhaseStart(t_s=0.0, phase=Phase.RUNNING), PhaseStart(t_s=2.0, phase=Phase.HOLDING))
+    quick, slow = failure(mended_at_s=2.0, attempts=1), failure(seed=6, mended_at_s=4.0, attempts=2)
+    lost = failure(seed=7, success=False, attempts=3, phases=waits)
+    arm = evaluate(CAMPAIGN, [quick, slow, lost]).arm(ArmName.RECOVERY)
+    assert arm.mending_s == pytest.approx(2.0)
+    assert arm.attempts == pytest.approx(2.0)
+    assert (arm.interventions.k, arm.interventions.n) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"claimed": Outcome.SUCCESS}, Why.WRONG_CLAIM),
+        ({"at_s": None}, Why.UNREACHED),
+        ({"alarm_s": (0.5,)}, Why.UNNOTICED),
+        ({}, Why.NOT_ACTED_ON),
+        ({"attempts": 1}, Why.OUT_OF_TIME),
+        ({"attempts": 3, "phases": (PhaseStart(t_s=0.0, phase=Phase.HOLDING),)}, Why.GAVE_UP),
+        ({"attempts": 3, "phases": (PhaseStart(t_s=0.0, phase=Phase.STOPPED),)}, Why.STOPPED),
+    ],
+)
+def test_failed_episode_says_why(changes, why):
+    assert why_failed(failure(**{"success": False, "claimed": Outcome.FAILURE, **changes})) is why
+
+
+def test_what_still_fails_is_counted_by_kind_the_most_frequent_first():
+    lost = [failure(seed=s, success=False, claimed=Outcome.FAILURE, attempts=1) for s in (9, 5)]
+    odd = failure(MISSED, seed=6, success=False, claimed=Outcome.FAILURE)
+    found = evaluate(CAMPAIGN, [odd, *lost, failure(seed=7)]).failing
+    assert [(f.mode, f.why, f.seeds) for f in found] == [
+        (DROP, Why.OUT_OF_TIME, (5, 9)), (MISSED, Why.NOT_ACTED_ON, (6,))
+    ]  # fmt: skip
+
+
+def test_episode_of_an_arm_that_was_not_asked_for_is_refused():
+    with pytest.raises(ContractError, match="retry"):
+        evaluate(CAMPAIGN, [replace(CALM, arm=ArmName.RETRY)])
+
+
+def test_figures_are_read_back_as_they_were_written(tmp_path):
+    campaign = replace(CAMPAIGN, arms=(*CAMPAIGN.arms, ArmPlan(name=ArmName.ORACLE, not_run="nobody asked")))
+    lost = failure(seed=6, success=False, claimed=Outcome.FAILURE, last_stage=RecoveryStage.LIFT)
+    found = evaluate(campaign, [CALM, failure(mended_at_s=2.5), lost])
+    write_evaluation(found, tmp_path / "eval.json")
+    assert read_evaluation(tmp_path / "eval.json") == found
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"task": 1, "monitor": {}, "arms": [{"name": "third"}]}'])
+def test_damaged_figures_are_refused_with_their_remedy(tmp_path, text):
+    (tmp_path / "eval.json").write_text(text)
+    with pytest.raises(ArtifactError, match=r"eval\.json is damaged.*regrasp report"):
+        read_evaluation(tmp_path / "eval.json")
+
+
 def test_log_gives_back_exactly_what_was_appended(tmp_path):
     path = tmp_path / "out" / "episodes.jsonl"
     assert open_log(path, CAMPAIGN) == ()
@@ -164,6 +250,23 @@ def test_evaluation_can_be_extended_to_more_episodes(tmp_path):
     longer = replace(CAMPAIGN, episodes=50)
     assert open_log(path, longer) == (CALM,)
     assert read_log(path) == (longer, (CALM,))
+
+
+def test_arms_can_be_added_to_an_evaluation_and_old_ones_stay(tmp_path):
+    path = tmp_path / "episodes.jsonl"
+    first = replace(CAMPAIGN, arms=(ArmPlan(name=ArmName.BASE), ArmPlan(name=ArmName.RECOVERY, hash="aa")))
+    open_log(path, first)
+    append_result(path, CALM)
+    open_log(path, replace(CAMPAIGN, arms=(ArmPlan(name=ArmName.RETRY),)))
+    assert [plan.name for plan in read_log(path)[0].arms] == [ArmName.BASE, ArmName.RETRY, ArmName.RECOVERY]
+    assert read_log(path)[1] == (CALM,)
+
+
+def test_arm_made_of_other_skills_is_refused(tmp_path):
+    path = tmp_path / "episodes.jsonl"
+    open_log(path, replace(CAMPAIGN, arms=(ArmPlan(name=ArmName.RECOVERY, hash="aa"),)))
+    with pytest.raises(ArtifactError, match=r"recovery.*aa.*now it is bb"):
+        open_log(path, replace(CAMPAIGN, arms=(ArmPlan(name=ArmName.RECOVERY, hash="bb"),)))
 
 
 @pytest.mark.parametrize("line", [b"{}", b"not json", b'{"arm":"third"}'])
