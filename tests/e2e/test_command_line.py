@@ -36,7 +36,7 @@ def test_every_flag_is_explained(name: str, capsys: pytest.CaptureFixture[str]) 
     [
         (("rnu",), "did you mean 'run'"),
         (("learn", "bq"), "did you mean 'learn bc'"),
-        (("eval", "--task", "fruit_on_plat", "--episodes", "1"), "did you mean 'fruit_on_plate'"),
+        (("eval", "--tasks", "fruit_on_plat", "--episodes", "1"), "did you mean 'fruit_on_plate'"),
         (("train", "--modes", "mised_grasp"), "did you mean 'missed_grasp'"),
         (("run", "--models", "/nowhere"), "no models folder at /nowhere"),
         (("replay", "/nowhere/x.mcap"), "/nowhere/x.mcap"),
