@@ -101,3 +101,17 @@ def test_every_shipped_channel_has_the_authority_to_recover() -> None:
     wanted = {(sub.manner, mode) for sub in task.info.subtasks for mode in task.info.modes}
     assert {(s.card.manner, mode) for s in skills for mode in s.card.modes} == wanted
     assert all(rate.rate >= REQUIRED_RATE for rate in check_authority(task, models, skills).values())
+
+
+def test_an_evaluation_of_other_arms_in_another_cell_resumes_and_says_what_was_not_run(tmp_path: Path) -> None:
+    asked = ["eval", "--tasks", "fruit_on_plate", "--arms", "base", "finetuned", "--gap", "lab", "--seed", str(SEED)]
+    command = [*asked, "--episodes", "1", "--out", str(tmp_path), "--record", "none", "--workers", "1"]
+    assert main(command) == 0
+    folder = tmp_path / "fruit_on_plate"
+    before = (folder / "episodes.jsonl").read_bytes()
+    assert main(command) == 0
+    assert (folder / "episodes.jsonl").read_bytes() == before
+    figures = json.loads((folder / "eval.json").read_text())
+    assert figures["gap"] == "lab"
+    assert figures["arms"][0]["injected"]["n"] == 1
+    assert "learn finetune" in figures["arms"][1]["not_run"]
