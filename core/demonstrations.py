@@ -1,6 +1,6 @@
 """Demonstrations in memory, one row a control step: made in `sim`, learned from in `residual`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class Demonstrations:
     object_names: tuple[str, ...]
     objects_in_base: Floats
     """Object centres, shape (M, O, 3) [m]; privileged, for auxiliary heads and the state surrogate only."""
+    starts: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Control step at which each episode begins, shape (E,); empty when all begin at 0."""
 
     def __post_init__(self) -> None:
         rows = {len(self.proprio), len(self.actions), len(self.episode), len(self.objects_in_base)}
@@ -37,6 +39,10 @@ class Demonstrations:
             raise ContractError(f"demonstration arrays have {sorted(rows)} rows; all must have the same number")
         if len(self.images) != len(self.pictured):
             raise ContractError(f"{len(self.images)} pictures for {len(self.pictured)} rows; there is one a row")
+        if len(self.starts) not in (0, len(self.instructions)):
+            raise ContractError(
+                f"{len(self.starts)} starts for {len(self.instructions)} episodes; give one each, or none"
+            )
 
 
 def proprio_names() -> tuple[str, ...]:

@@ -201,7 +201,7 @@ def encode_lessons(lessons: Sequence[Lessons], spec: Processing, tokenizer: Toke
 
 def encode_demonstrations(
     demos: Demonstrations, lessons: Lessons, manifest: Manifest, *, task: int, phrases: tuple[tuple[Ints, ...], ...],
-    chunk: int,
+    chunk: int, corrects: bool = False,
 ) -> BcData:  # fmt: skip
     """Returns the pictured rows of one task's demonstrations for `residual.bc`.
 
@@ -212,9 +212,11 @@ def encode_demonstrations(
         task: Number of the task among all.
         phrases: From `encode_lessons`.
         chunk: T, actions in a chunk.
+        corrects: Whether these correct the policy's own way, see `regrasp.learn_corrections`.
     """
     spec, rows = manifest.processing, demos.pictured
     actions, valid, step = chunk_rows(demos.actions, demos.episode, chunk)
+    step = step + (demos.starts[demos.episode] if len(demos.starts) else 0)
     numbers = np.array([lessons.number(text) for text in demos.instructions], dtype=np.int64)
     objects, present = _objects(demos, lessons.info.name, manifest.readout_objects)
     return BcData(
@@ -228,6 +230,7 @@ def encode_demonstrations(
         task=np.full(len(rows), task, dtype=np.int64),
         order=numbers[demos.episode[rows]],
         named_m=_named(demos, lessons)[rows],
+        corrects=np.full(len(rows), corrects),
         phrases=phrases,
     )
 

@@ -40,6 +40,9 @@ COMMANDS = {
     "learn demos": Command(
         module="regrasp.learn_demos", config="LearnDemosConfig", function="learn_demos",
         summary="record scripted demonstrations with pictures"),
+    "learn corrections": Command(
+        module="regrasp.learn_corrections", config="CorrectionsConfig", function="learn_corrections",
+        summary="record what the expert would have done where the base policy went"),
     "learn bc": Command(
         module="regrasp.learn_bc", config="LearnBcConfig", function="learn",
         summary="train the base policy pi0-nano on scripted demonstrations"),

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file, save_file
 from core.demonstrations import Demonstrations
 from core.errors import ArtifactError
 
-FORMAT = "regrasp-demos@1"
-_ARRAYS = ("pictured", "proprio", "actions", "episode", "objects_in_base")
+FORMAT = "regrasp-demos@2"
+_ARRAYS = ("pictured", "proprio", "actions", "episode", "objects_in_base", "starts")
 
 
 def save_demonstrations(folder: Path, demos: Demonstrations, made: dict[str, float | int | str]) -> None:
@@ -59,6 +59,27 @@ def load_demonstrations(folder: Path, made: dict[str, float | int | str]) -> Dem
         return _demonstrations(folder, document)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{folder} holds damaged demonstrations ({error!r}); delete the folder") from error
+
+
+def load_corrections(folder: Path) -> tuple[str, Demonstrations]:
+    """Returns the task's name, and what `learn corrections` recorded.
+
+    Args:
+        folder: As it was written.
+
+    Raises:
+        ArtifactError: Nothing there, or damaged files.
+    """
+    try:
+        made = json.loads((folder / "demos.json").read_text())["made"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{folder} holds no corrections ({error!r}); `regrasp learn corrections` writes them"
+        ) from error
+    found = load_demonstrations(folder, made)
+    if found is None or "corrections" not in made:
+        raise ArtifactError(f"{folder} holds no corrections in this format; `regrasp learn corrections` writes them")
+    return str(made["task"]), found
 
 
 def _demonstrations(folder: Path, document: dict[str, Any]) -> Demonstrations:

@@ -35,6 +35,7 @@ from regrasp.bc_encoding import (
     seen_objects,
 )
 from regrasp.bc_trial import try_policy, write_trials
+from regrasp.demo_files import load_corrections
 from regrasp.learn_demos import SHRINK, LearnDemosConfig, recorded
 from regrasp.task_registry import find_task, task_names
 from residual.bc import Average, BcConfig, Trained, fit, pretrain
@@ -54,6 +55,8 @@ class LearnBcConfig:
     """Folder of recorded demonstrations; missing ones are recorded."""
     episodes: int = 800
     """Demonstrations of each task to train on."""
+    corrected: tuple[Path, ...] = ()
+    """Folders that `regrasp learn corrections` wrote, to train on too."""
     unseen_episodes: int = 40
     """More demonstrations of each, to check on only."""
     pictures: int = 40
@@ -216,19 +219,37 @@ def _enrol(
             for number, (part, lesson) in enumerate(zip(parts, lessons, strict=True))
         ])  # fmt: skip
 
-    data = encoded(demos)
+    taught = joined([encoded(demos), *_corrections(config, lessons, manifest, phrases, network.config.chunk_size)])
     course = Course(
         config=config,
-        recipe=_timed(config, network, data) if config.minutes > 0 else config.recipe,
+        recipe=_timed(config, network, taught) if config.minutes > 0 else config.recipe,
         network=network,
         tokenizer=tokenizer,
         lessons=lessons,
         manifest=manifest,
-        data=data,
+        data=taught,
         unseen=encoded(unseen),
         log=log,
     )
     return course, done
+
+
+def _corrections(
+    config: LearnBcConfig, lessons: Sequence[Lessons], manifest: Manifest, phrases: tuple[tuple[Ints, ...], ...],
+    chunk: int,
+) -> list[BcData]:  # fmt: skip
+    found, names = [], [x.info.name for x in lessons]
+    for folder in config.corrected:
+        task, demos = load_corrections(folder)
+        if task not in names:
+            raise ConfigError(f"{folder} corrects {task!r}, which is not trained; trained are {', '.join(names)}")
+        number = names.index(task)
+        found.append(
+            encode_demonstrations(
+                demos, lessons[number], manifest, task=number, phrases=phrases, chunk=chunk, corrects=True
+            )
+        )
+    return found
 
 
 def _timed(config: LearnBcConfig, network: Pi0Network, data: BcData) -> BcConfig:

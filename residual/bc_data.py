@@ -68,12 +68,14 @@ class BcData:
     """Which of its task's orders each row carries out, shape (M,)."""
     named_m: Numbers
     """Centres of present target and goal if the row followed each order of its task, shape (M, R, 2, 3) [m]."""
+    corrects: Bools
+    """Which rows correct the policy's own way instead of demonstrating one, shape (M,)."""
     phrases: tuple[tuple[Ints, ...], ...]
     """By task and order, ids of every training instruction, shape (P, W)."""
 
     def __post_init__(self) -> None:
         rows = {len(getattr(self, name)) for name in ("pictures", "states", "chunks", "valid", "step", "objects_m",
-                                                      "present", "task", "order", "named_m")}  # fmt: skip
+                                                      "present", "task", "order", "named_m", "corrects")}  # fmt: skip
         if len(rows) != 1:
             raise ContractError(f"rows {sorted(rows)} must agree")
         for task, order in np.unique(np.stack([self.task, self.order]), axis=1).T:
@@ -104,6 +106,7 @@ def joined(parts: Sequence[BcData]) -> BcData:
         task=column("task"),
         order=column("order"),
         named_m=np.concatenate(wide),
+        corrects=column("corrects"),
         phrases=parts[0].phrases,
     )
 
@@ -162,6 +165,8 @@ class Augmentation:
     """Share of a batch taken from the first steps of episodes whose task has several orders: only the words tell."""
     first_steps: int = 10
     """How many steps those are."""
+    corrected_share: float = 0.5
+    """Share of a batch taken from corrections of the policy's own way, where there are any."""
     other_told: float = 0.125
     """Share of rows that are told another order; they teach the readout, not the actions."""
 
@@ -179,13 +184,16 @@ class Sampler:
         self._data, self._augmentation, self._rng = data, augmentation, rng
         self._orders = np.array([len(table) for table in data.phrases])
         self._first = np.flatnonzero((data.step < augmentation.first_steps) & (self._orders[data.task] > 1))
+        self._shown, self._corrected = np.flatnonzero(~data.corrects), np.flatnonzero(data.corrects)
 
     def draw(self, size: int) -> Batch:
         """Returns `size` rows with instructions drawn anew, so that no phrase belongs to an episode."""
         rng, how = self._rng, self._augmentation
         early = round(size * how.first_share) if len(self._first) else 0
-        rows = rng.integers(len(self._data.step), size=size)
+        late = round(size * how.corrected_share) if len(self._corrected) else 0
+        rows = rng.choice(self._shown, size)
         rows[:early] = rng.choice(self._first, early) if early else rows[:0]
+        rows[size - late :] = rng.choice(self._corrected, late) if late else rows[:0]
         told, follows = self._told(rows)
         batch = encode_rows(self._data, rows, told, instructions(self._data, rows, told, rng))
         return Batch(
