@@ -22,7 +22,7 @@ _VARIANTS = {ArmName.NO_GATES: "no-gates", ArmName.ALL_TERMS: "all-terms"}
 _HOW = {
     ArmName.FINETUNED: "make one with `regrasp learn finetune`",
     ArmName.NO_GATES: "train them with `regrasp train --no-gates`",
-    ArmName.ALL_TERMS: "train them with `regrasp train --all-terms`",
+    ArmName.ALL_TERMS: "train them with `regrasp train --all-terms --force`",
 }
 _OPTIONAL = frozenset(_HOW)
 

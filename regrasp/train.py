@@ -6,6 +6,7 @@ on where it stood when the same command is given again.
 """
 
 import json
+import resource
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -70,6 +71,8 @@ class TrainConfig:
     """Ease scenes in which hardly anything succeeds; an ablation without."""
     randomise: bool = True
     """Vary physics, latency and tracker; an ablation without."""
+    all_terms: bool = False
+    """Every term of the library in place of the selected ones; an ablation, whose lint mostly needs `force`."""
     force: bool = False
     """Train although the reward's lint fails; the card says so."""
     workers: int = 2
@@ -222,7 +225,13 @@ def _sum_up(config: TrainConfig, task: TaskEntry, jobs: Sequence[SkillJob], poli
         print(f"{card.name:<22} recovered {_told(card.evaluation)}, base alone {_told(card.base_alone)}, "
               f"{card.train_steps} steps, warm start {card.warm_start}, lint {card.lint}")  # fmt: skip
     figures = {c.name: {"k": c.evaluation.k, "n": c.evaluation.n, "steps": c.train_steps} for c in cards}
-    log = {"seconds": round(seconds, 1), "seed": config.seed, "skills": figures}
+    cpu_s = resource.getrusage(resource.RUSAGE_CHILDREN)
+    log = {
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_s.ru_utime + cpu_s.ru_stime, 1),
+        "seed": config.seed,
+        "skills": figures,
+    }
     (config.folder / "logs" / "training.json").write_text(json.dumps(log, indent=2) + "\n")
     print(f"{len(cards)} skills in {seconds / 60:.1f} min, simulated; in {config.folder}")
 

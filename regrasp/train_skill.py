@@ -18,7 +18,7 @@ from regrasp.synthesis_cases import case_of_bank
 from regrasp.synthesise import probing_of
 from regrasp.task_registry import TaskEntry, find_task
 from regrasp.train import SkillJob, TrainConfig, bank_folder, manner_of
-from residual.ablate import without_gates, without_shaping
+from residual.ablate import with_all_terms, without_gates, without_shaping
 from residual.bank import load_bank
 from residual.batch import RecoveryConfig, RecoverySetup
 from residual.cards import save_skill
@@ -120,6 +120,7 @@ def _schooling(job: SkillJob, task: TaskEntry, advice: Advice) -> Schooling:
 
 
 def _ablated(spec: RewardSpec, config: TrainConfig) -> RewardSpec:
+    spec = with_all_terms(spec) if config.all_terms else spec
     spec = spec if config.gates else without_gates(spec)
     return spec if config.shaping else without_shaping(spec)
 

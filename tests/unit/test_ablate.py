@@ -8,8 +8,10 @@ import pytest
 from core.rewards import RewardNode
 from core.worlds import WorldState
 from held_fruit import compiled
-from residual.ablate import LEVEL_SCALE, without_gates, without_shaping
+from residual.ablate import LEVEL_SCALE, with_all_terms, without_gates, without_shaping
+from residual.library import LIBRARY
 from residual.reward import CompiledReward
+from residual.stages import leaves
 from term_scenes import GOAL, N, from_goal, scene
 
 SPEC = compiled()
@@ -47,3 +49,18 @@ def test_without_shaping_the_potential_itself_is_paid_at_every_step() -> None:
 
 def test_an_ablated_reward_is_another_reward() -> None:
     assert len({SPEC.hash, without_gates(SPEC).hash, without_shaping(SPEC).hash}) == 3
+
+
+def test_with_all_terms_every_stage_is_driven_by_every_value_and_every_penalty_is_charged() -> None:
+    spec = with_all_terms(SPEC)
+    values = {name for name, term in LIBRARY.terms.items() if term.kind == "value"}
+    penalties = {name for name, term in LIBRARY.terms.items() if term.kind == "penalty"}
+    assert all(values <= {n.term for n in leaves(s.value)} for s in spec.stages)
+    assert {n.term for n in leaves(spec.costs)} == penalties
+    assert [(s.gate, s.done) for s in spec.stages] == [(s.gate, s.done) for s in SPEC.stages]
+    potential = CompiledReward(spec).potential(lying_beside_the_goal())
+    assert ((potential >= 0.0) & (potential <= 1.0)).all()
+
+
+def test_a_reward_of_all_terms_is_not_the_selected_one() -> None:
+    assert with_all_terms(SPEC).hash != SPEC.hash
