@@ -53,7 +53,9 @@ _TASKS = {
         demonstrator=partial(PickPlaceExpert, SORT_TWO),
     ),
     TIDY_DRAWER.name: TaskEntry(info=TIDY_DRAWER, make=TidyDrawer, expert=DrawerExpert, demonstrator=DrawerExpert),
-    WIPE_BOARD.name: TaskEntry(info=WIPE_BOARD, make=WipeBoard, expert=WipeExpert, demonstrator=WipeExpert),
+    WIPE_BOARD.name: TaskEntry(
+        info=WIPE_BOARD, make=WipeBoard, expert=WipeExpert, demonstrator=partial(WipeExpert, turns=False)
+    ),
 }
 
 

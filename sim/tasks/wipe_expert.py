@@ -61,7 +61,15 @@ class _View:
 
 
 class WipeExpert:
-    """Wipes the board from any state; implements `core.ports.Expert`."""
+    """Wipes the board from any state; implements `core.ports.Expert`.
+
+    Args:
+        turns: Whether the hand turns with the eraser before it grasps it. One that does not lets the closing fingers
+            square it, which is how it is demonstrated: a small policy does not see the eraser's heading well.
+    """
+
+    def __init__(self, *, turns: bool = True) -> None:
+        self._turns = turns
 
     def act(self, state: WorldState) -> Floats:
         """Returns actions (N, A), in `EE_DELTA` units.
@@ -72,7 +80,7 @@ class WipeExpert:
         view = _view(state)
         deep = view.tcp[:, 2] - view.eraser[:, 2] < DEEP_M
         plan = choose(_put_down(view), _wipe(view), deep)
-        plan = choose(plan, _fetch(view), view.held)
+        plan = choose(plan, _fetch(view, self._turns), view.held)
         return acted(choose(_withdraw(view), plan, view.clean), state)
 
 
@@ -102,9 +110,9 @@ def _view(state: WorldState) -> _View:
     )
 
 
-def _fetch(view: _View) -> Plan:
+def _fetch(view: _View, turns: bool) -> Plan:
     """Open above the eraser, down, close."""
-    yaw = wrap(view.eraser_yaw)
+    yaw = wrap(view.eraser_yaw) if turns else np.zeros(len(view.tcp))
     goal = view.eraser + np.array([0.0, 0.0, GRIP_ABOVE_M])
     near = length(view.tcp - goal)
     turned = np.abs(wrap(yaw - view.yaw)) < 0.15
