@@ -241,8 +241,8 @@ class RuntimeConfig:
     """Share of the speed limits while a SLOW report is fresh, (0, 1]."""
     slow_s: float = 1.5
     """How long a SLOW report is fresh [s]."""
-    window_s: float = 2.0
-    """Past shown to a diagnoser [s]."""
+    window_s: float = 3.25
+    """Past shown to a diagnoser at the trained speed, longer at a share of it [s]; the probe reads 3.25 s."""
     evidence_images: int = 4
     """Images per camera shown to a diagnoser, spread over the window."""
     guard: GuardLimits = field(default_factory=GuardLimits)

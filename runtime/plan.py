@@ -21,6 +21,7 @@ from runtime.shadow import RunMode, ShadowRobot
 from runtime.watch.panel import Panel, Watch
 from runtime.watch.slow import Slowdown
 from runtime.watch.standard import standard_watches
+from runtime.watch.trained_time import ticks_per_trained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,10 @@ def build_loop(plan: LoopPlan, ports: Ports, watches: Sequence[Watch] = ()) -> L
             rules=config.hand,
             table_height_m=config.guard.table_height_m,
         ),
-        window=EvidenceWindow(ticks=round(config.window_s / plan.space.dt_s), images=config.evidence_images),
+        window=EvidenceWindow(
+            ticks=round(config.window_s / plan.space.dt_s) * ticks_per_trained(config.pace),
+            images=config.evidence_images,
+        ),
         slowdown=Slowdown(config.slow_scale, config.slow_s),
         task=plan.task,
         pace=config.pace,

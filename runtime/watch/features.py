@@ -1,4 +1,4 @@
-"""What the embedded probe looks at: the policy's image features, proprioception over 0.8 s, and the tracked scene.
+"""What the embedded probe looks at: the policy's image features, proprioception over 3.2 s, and the tracked scene.
 
 Called by the probe as detector and as diagnoser, and by `regrasp` when it collects the probe's training set: one code
 for both. The layout is fixed and named by `LAYOUT`; any change of it is a new version.
@@ -16,10 +16,15 @@ from core.stages import MANNERS
 from core.subtasks import Course
 from runtime.due import Due, due_in
 
-LAYOUT = "probe-features@2"
+LAYOUT = "probe-features@3"
 """Version of the layout below."""
-LAGS = (2, 4, 8, 16)
+LAGS = (2, 4, 8, 16, 32, 64)
 """How far back the arm is compared with itself [ticks]; a shorter past is compared with its oldest step."""
+MISS_LAGS = (8, 16)
+"""Over how long motion commanded and motion achieved are compared [ticks]."""
+SCENE_LAGS = LAGS[-4:]
+"""How far back objects are compared with themselves [ticks]: a thing that was lifted and a thing that never was look
+alike once they lie on the table."""
 WINDOW = LAGS[-1] + 1
 """Steps that are looked at [ticks]."""
 AGE_MAX_S = 2.0
@@ -46,7 +51,7 @@ _ARM = (
 _PAST = tuple(
     f"{what}_since_{lag}" for lag in LAGS for what in (*(f"moved_{a}_m" for a in _XYZ), "opened", "command_rose")
 )
-_LAGGING = (*(f"missed_{lag}_{a}_m" for lag in LAGS[-2:] for a in _XYZ), "path_m")
+_LAGGING = (*(f"missed_{lag}_{a}_m" for lag in MISS_LAGS for a in _XYZ), "path_m")
 _SCENE = tuple(
     f"{role}_{what}"
     for role in ROLES
@@ -56,7 +61,7 @@ _SCENE = tuple(
         "distance_m",
         "confidence",
         "age_s",
-        *(f"moved_{lag}_{a}_m" for lag in LAGS[-2:] for a in _XYZ),
+        *(f"moved_{lag}_{a}_m" for lag in SCENE_LAGS for a in _XYZ),
     )
 )
 _RELATIONS = (
@@ -92,7 +97,7 @@ def probe_features(steps: Sequence[Step], course: Course) -> Floats | None:
         return None
     past = [window[max(0, len(window) - 1 - lag)] for lag in LAGS]
     now = due_in(course, window[-1].arrived.scene)
-    scene = _scene_part(window[-1], past[-2:], now.roles)
+    scene = _scene_part(window[-1], past[-len(SCENE_LAGS) :], now.roles)
     gripping = _gripping(window[-1].observation)
     parts = (
         _arm_part(window, gripping),
@@ -137,11 +142,11 @@ def _past_part(now: Observation, past: list[Step]) -> Floats:
 
 
 def _lag_part(window: list[Step]) -> Floats:
-    """Returns motion commanded but not achieved over the two longest lags, and the commanded length of path."""
+    """Returns motion commanded but not achieved over `MISS_LAGS`, and the commanded length of path."""
     here = window[-1].observation.tcp_pos_in_base
     moves = np.array([s.commanded[:3] for s in window[:-1]]) if len(window) > 1 else np.zeros((1, 3))
     row = []
-    for lag in LAGS[-2:]:
+    for lag in MISS_LAGS:
         then = window[max(0, len(window) - 1 - lag)].observation.tcp_pos_in_base
         row += (moves[-lag:].sum(axis=0) - (here - then)).tolist()
     return np.array([*row, float(np.sqrt((moves * moves).sum(axis=1)).sum())])

@@ -1,4 +1,4 @@
-"""The embedded probe as a detector: P(failure) from features of the last 0.8 s. Wired by `standard_watches`."""
+"""The embedded probe as a detector: P(failure) from features of the last 3.2 s. Wired by `standard_watches`."""
 
 from collections import deque
 

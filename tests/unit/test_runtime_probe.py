@@ -50,7 +50,7 @@ def lived() -> list[Step]:
     stage = rehearsal()
     stage.ports.policy._features = np.array([0.1, 0.2, 0.3])  # type: ignore[attr-defined]
     with stage.cell:
-        run_episode(stage.loop, 60, stage.done)
+        run_episode(stage.loop, 100, stage.done)
     return stage.steps
 
 
@@ -100,7 +100,9 @@ def test_an_object_that_is_not_there_is_marked_unseen_and_old(lived: list[Step])
 
 
 def test_only_the_last_window_counts(lived: list[Step]) -> None:
-    whole, tail = probe_features(lived[:40], COURSE), probe_features(lived[40 - WINDOW : 40], COURSE)
+    steps = [*lived, *lived]
+    assert len(steps) > WINDOW
+    whole, tail = probe_features(steps, COURSE), probe_features(steps[-WINDOW:], COURSE)
     assert whole is not None
     assert tail is not None
     assert whole.tolist() == tail.tolist()
