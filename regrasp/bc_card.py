@@ -31,8 +31,8 @@ on scripted demonstrations in simulation.
   proprioception, an instruction of known words
 - out: chunks of {", ".join(manifest.action_names)} every {manifest.dt_s * 1e3:.0f} ms
 - sampling: {manifest.noise} noise, {manifest.steps} steps
-- trained on {training["episodes"]} demonstrations of each task (data seed {training["data_seed"]}), {training["steps"]}
-  steps, seed {training["seed"]}
+- trained on {training["episodes"]} demonstrations of each task (data seed {training["data_seed"]}) and
+  {training["corrected_rows"]} corrections of its own way, {training["steps"]} steps, seed {training["seed"]}
 - simulation only; never shown to a real robot
 
 | on {training["unseen_episodes"]} unseen demonstrations of each task | |

@@ -347,6 +347,7 @@ def _facts(course: Course, step: int, losses: dict[str, float]) -> dict[str, flo
         "episodes": config.episodes,
         "unseen_episodes": config.unseen_episodes,
         "pictures": len(course.data.step),
+        "corrected_rows": int(course.data.corrects.sum()),
         "cpu_minutes": round(time.process_time() / 60, 1),
         **{f"unseen_{k}": v for k, v in losses.items()},
     }
