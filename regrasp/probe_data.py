@@ -14,7 +14,7 @@ from core.arrays import Floats, Ints
 from core.failures import FailureMode
 from core.flow import Step
 from core.probe import NOMINAL
-from core.subtasks import Course
+from core.subtasks import Course, Manner
 from core.worlds import Injection
 from regrasp.lanes import Lane, Lanes
 from runtime.watch.features import WINDOW, probe_features
@@ -27,6 +27,8 @@ AFTER_TICKS = 12
 """An episode is followed for so long after its success: the loop needs some ticks to see it, and they are nominal."""
 MENDED_M = 0.10
 """A policy that lifted the right target this high again has mended the loss of it by itself [m]."""
+EMPTY_TICKS = 12
+"""A closed hand without the target in it for so long has failed by itself: neither nominal nor what was injected."""
 _MENDED_BY_HOLDING = frozenset({FailureMode.MISSED_GRASP, FailureMode.SLIP, FailureMode.DROP, FailureMode.WRONG_OBJECT})
 
 
@@ -57,10 +59,16 @@ class _Labeller:
     mended: bool = False
     after: int = 0
     """Ticks since success."""
+    empty: int = 0
+    """Ticks in a row in which the hand was closed without the target, before anything was injected."""
+    sound: int = 0
+    """Rows of the time before those ticks."""
 
     def see(self, step: Step) -> bool:
         """Takes a step; returns whether the episode is over."""
         self.window.append(step)
+        self.empty = self.empty + 1 if self._closed_in_vain() else 0
+        self.sound = self.sound if self.empty else len(self.labels)
         label = self._label()
         if label is not None:
             row = probe_features(list(self.window), self.course)
@@ -70,13 +78,18 @@ class _Labeller:
         state = self.lane.world.state()
         self.after += bool(state.success[self.lane.i])
         void = bool(state.physics_reset[self.lane.i])
-        return self.after > AFTER_TICKS or self.mended or self._age_s() > LATE_S or void
+        return self.after > AFTER_TICKS or self.mended or self._age_s() > LATE_S or void or self.strayed
+
+    @property
+    def strayed(self) -> bool:
+        """Whether the policy failed by itself."""
+        return self.empty >= EMPTY_TICKS
 
     def rows(self, seed: int) -> ProbeRows:
-        """Returns what is worth learning: nothing of an episode that failed for a reason nobody injected."""
+        """Returns what is worth learning: of an episode that failed by itself, only the time before it did."""
         state, i = self.lane.world.state(), self.lane.i
         spoiled = not state.success[i] if self.mode is None else self.struck_in < 0
-        keep = 0 if spoiled or state.physics_reset[i] else len(self.labels)
+        keep = self.sound if self.strayed else 0 if spoiled or state.physics_reset[i] else len(self.labels)
         size = len(self.features[0]) if self.features else 0
         return ProbeRows(
             features=np.array(self.features[:keep]).reshape(keep, size),
@@ -91,6 +104,13 @@ class _Labeller:
             return NOMINAL
         self.mended |= self._is_mended(age_s)
         return None if age_s <= MURKY_S or self.mended or self.after else str(self.mode)
+
+    def _closed_in_vain(self) -> bool:
+        """Whether the hand is closed and should hold the target, but does not; asked before an injection only."""
+        state, i = self.lane.world.state(), self.lane.i
+        due = self.course.at(int(state.subtask[i]))
+        idle = self._age_s() >= 0 or bool(state.success[i]) or due.manner is Manner.PUSH
+        return not idle and state.gripper_command[i] < 0.5 and not self.lane.world.facts().held()[i]
 
     def _is_mended(self, age_s: float) -> bool:
         """Whether the policy got over the failure: the sub-task it struck is done, or what was lost is held again."""
