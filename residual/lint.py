@@ -23,6 +23,8 @@ from residual.stages import leaves
 
 DISCOUNTS = (1.0, 0.97)
 """Returns are compared with each; the second is the trainer's."""
+STRICT = 1.0
+"""The discount with which a success has to be worth more in every world; with others, in most."""
 MORE = 1e-6
 """By so much at least a success must be worth more than a rival, reward units."""
 CYCLES = (1, 4)
@@ -254,13 +256,13 @@ def _course(trial: _Trial) -> Iterator[LintCheck]:
 
 
 def _left(trial: _Trial) -> float:
-    """Returns the smallest share of a success's earnings that its costs leave."""
+    """Returns the share of its earnings that the costs leave a success, in the median world."""
     index = np.arange(trial.run.n)
     at = np.minimum(trial.ends, trial.run.steps)
     free = CompiledReward(replace(trial.reward.spec, costs=_weightless(trial.reward.spec.costs)))
     earned = _Returns(_Trial(free, trial.run).along(trial.run)).prefix(1.0)[at, index]
     paid = earned - trial.success(1.0)
-    return float((1.0 - paid / np.maximum(earned, 1e-9))[trial.on].min())
+    return float(np.median((1.0 - paid / np.maximum(earned, 1e-9))[trial.on]))
 
 
 def _weightless(costs: RewardNode) -> RewardNode:
@@ -285,13 +287,16 @@ def _rivals(trial: _Trial, shaken: Sequence[Run], seen: Recorded) -> Iterator[Li
 
 
 def _beaten(trial: _Trial, rival: str, worth: dict[float, Floats]) -> LintCheck:
-    """Returns by how much the success is worth more than a rival, at the worst discount and world."""
+    """Returns by how much the success is worth more than a rival, at the worst discount: in the worst or median world.
+
+    Where the expert loses what it held and fetches it again, a discounted success comes too late to be worth much.
+    """
     margins = {d: (trial.success(d) - worth[d])[trial.on] for d in worth}
-    worst = min(margins, key=lambda d: float(margins[d].min()))
+    least = {d: float(m.min() if d == STRICT else np.median(m)) for d, m in margins.items()}
+    worst = min(least, key=lambda d: least[d])
     return LintCheck(
-        name=f"success beats {rival}", value=float(margins[worst].min()), needed=MORE,
-        note=f"smallest at discount {worst:g}",
-    )  # fmt: skip
+        name=f"success beats {rival}", value=least[worst], needed=MORE, note=f"smallest at discount {worst:g}"
+    )
 
 
 def _best(trial: _Trial, runs: Sequence[Run], discount: float) -> Floats:
