@@ -8,8 +8,8 @@ on where it stood when the same command is given again.
 import json
 import resource
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +32,9 @@ from residual.templates import MODES, find_template
 BANK_SEED = 3_000_000
 """Bank episodes count from here: never an evaluation seed (10 000 to 99 999), never a demonstration's."""
 FEWEST_EPISODES = 20
-"""Failures of one mode and manner from fewer episodes than this make no skill."""
+"""Failures of one mode and manner from fewer episodes than this make no skill of their own: another covers them too."""
+COVERS = (FailureMode.MISSED_GRASP, FailureMode.SLIP, FailureMode.DROP)
+"""Skills that cover what has none of its own, the first that there is: they fetch the thing and go on."""
 AUTHORITY_STATES = 24
 """Failure states of each skill that are kept for the authority test at load time."""
 
@@ -100,6 +102,8 @@ class SkillJob:
     """First episode seed of this mode's rollouts."""
     manner: Manner | None = None
     """None for the bank."""
+    also: tuple[FailureMode, ...] = ()
+    """Further modes that the skill covers; too few of their failures were captured for skills of their own."""
     seconds: float = 0.0
     """Longest training time [s]; 0 for no limit."""
 
@@ -177,23 +181,46 @@ def _claim(config: TrainConfig, policy_id: str) -> None:
 
 
 def _skill_jobs(task: TaskEntry, banks: Sequence[SkillJob], config: TrainConfig, spent_s: float) -> list[SkillJob]:
-    """Returns a job for each manner and mode with enough failures, the longest recoveries first."""
-    found: list[tuple[Manner, SkillJob]] = []
-    for bank in banks:
-        states = load_bank(bank_folder(config, bank.mode))
-        for manner in dict.fromkeys(manner_of(task, s) for s in states):
-            episodes = {s.seed for s in states if manner_of(task, s) is manner}
-            if len(episodes) >= FEWEST_EPISODES and bank.mode in MODES:
-                found.append((manner, bank))
-            else:
-                tqdm.write(f"{manner}-{bank.mode}: failures from {len(episodes)} episodes only, no skill is trained")
-    found.sort(key=lambda pair: -len(find_template(pair[0], pair[1].mode).stages))
+    """Returns the jobs of every manner, the longest recoveries first, each with its share of the time left."""
+    counts = {bank.mode: _episodes_by_manner(task, load_bank(bank_folder(config, bank.mode))) for bank in banks}
+    found: list[SkillJob] = []
+    for manner in dict.fromkeys(m for count in counts.values() for m in count):
+        own = {bank: counts[bank.mode].get(manner, 0) for bank in banks if bank.mode in MODES}
+        found += _jobs_of_manner(manner, {bank: count for bank, count in own.items() if count})
+    found.sort(key=lambda job: -len(find_template(_manner(job), job.mode).stages))
     left_s = max(20.0, config.minutes * 60 - spent_s) * min(config.workers, max(1, len(found))) / max(1, len(found))
-    seconds = left_s if config.minutes else 0.0
-    return [
-        SkillJob(config=config, mode=b.mode, bank_seed=b.bank_seed, manner=manner, seconds=seconds)
-        for manner, b in found
-    ]
+    return [replace(job, seconds=left_s if config.minutes else 0.0) for job in found]
+
+
+def _jobs_of_manner(manner: Manner, episodes: Mapping[SkillJob, int]) -> list[SkillJob]:
+    """Returns a job for each mode with enough failures; one of them covers the modes with too few.
+
+    Args:
+        manner: How the sub-tasks are done.
+        episodes: How many episodes failed so, by the bank's job.
+    """
+    enough = [bank for bank, count in episodes.items() if count >= FEWEST_EPISODES]
+    few = [bank for bank in episodes if bank not in enough]
+    if not enough and sum(episodes.values()) < FEWEST_EPISODES:
+        tqdm.write(f"{manner}: failures from {sum(episodes.values())} episodes only, no skill is trained")
+        return []
+    rank = {mode: k for k, mode in enumerate(COVERS)}
+    host = min(enough or few, key=lambda bank: (rank.get(bank.mode, len(rank)), -episodes[bank]))
+    also = tuple(bank.mode for bank in few if bank is not host)
+    if also:
+        tqdm.write(f"{manner}-{host.mode} also covers {', '.join(also)}: fewer than {FEWEST_EPISODES} episodes each")
+    return [replace(b, manner=manner, also=also if b is host else ()) for b in (*enough, *(() if enough else (host,)))]
+
+
+def _manner(job: SkillJob) -> Manner:
+    assert job.manner is not None, "a job without a manner is a bank's"
+    return job.manner
+
+
+def _episodes_by_manner(task: TaskEntry, states: Sequence[FailureState]) -> dict[Manner, int]:
+    manners = [manner_of(task, s) for s in states]
+    seeds = {m: {s.seed for s, n in zip(states, manners, strict=True) if n is m} for m in dict.fromkeys(manners)}
+    return {manner: len(found) for manner, found in seeds.items()}
 
 
 def _with_bars(module: str, jobs: Sequence[SkillJob], config: TrainConfig) -> None:
@@ -217,7 +244,8 @@ def _sum_up(config: TrainConfig, task: TaskEntry, jobs: Sequence[SkillJob], poli
     """Prints the cards' figures and keeps a few states of every skill for the authority test at load time."""
     few: list[FailureState] = []
     for job in jobs:
-        bank = [s for s in load_bank(bank_folder(config, job.mode)) if manner_of(task, s) is job.manner]
+        states = [s for mode in (job.mode, *job.also) for s in load_bank(bank_folder(config, mode))]
+        bank = [s for s in states if manner_of(task, s) is job.manner]
         few += mixed(bank, AUTHORITY_STATES, seed=config.seed)
     save_bank(config.folder / AUTHORITY_FOLDER, few)
     cards = [skill.card for skill in load_skills(config.folder, base_policy=policy_id)]

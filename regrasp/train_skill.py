@@ -59,7 +59,7 @@ def make_skill(job: SkillJob) -> None:
     judge = RewardJudge(lambda: probing_of(task, own, EPISODE_STEPS[manner]))
     with advised(case, _chat(config), config.folder / "advice" / job.name, judge) as advice:
         request = SkillRequest(
-            name=job.name, task=config.task, manner=manner, modes=(job.mode,), stages=task.info.stages,
+            name=job.name, task=config.task, manner=manner, modes=(job.mode, *job.also), stages=task.info.stages,
             spec=_ablated(advice.spec(), config), base_policy=load_checkpoint(models.base).policy_id,
             subtasks=max(len(task.info.course(s.snapshot.instruction).subtasks) for s in own), force=config.force,
         )  # fmt: skip
@@ -94,10 +94,12 @@ def _progress(job: SkillJob) -> Progress:
 def _failures(
     job: SkillJob, task: TaskEntry, manner: Manner
 ) -> tuple[tuple[FailureState, ...], tuple[FailureState, ...]]:
-    """Returns this mode's failures in sub-tasks of this manner, and the other modes' that were captured too."""
+    """Returns the failures that the job covers in sub-tasks of this manner, and the others that were captured too."""
     banks = {m: load_bank(f) for m in task.info.modes if (f := bank_folder(job.config, m)).is_dir()}
     kept = {m: tuple(s for s in states if manner_of(task, s) is manner) for m, states in banks.items()}
-    return kept[job.mode], tuple(s for m, states in kept.items() if m is not job.mode for s in states)
+    covered = (job.mode, *job.also)
+    own = tuple(s for mode in covered for s in kept[mode])
+    return own, tuple(s for m, states in kept.items() if m not in covered for s in states)
 
 
 def _rates(job: SkillJob) -> PpoConfig:
