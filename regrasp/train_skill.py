@@ -37,7 +37,7 @@ from sim.world import BatchWorld
 TRAINING_WORLDS = 64
 LONGEST_ANSWER = 4000
 """Of a model that composes rewards [tokens]."""
-EPISODE_STEPS = {Manner.PLACE: 120, Manner.INSERT: 160, Manner.WIPE: 140, Manner.PULL: 90, Manner.PUSH: 90}
+EPISODE_STEPS = {Manner.PLACE: 120, Manner.INSERT: 160, Manner.WIPE: 140, Manner.PULL: 140, Manner.PUSH: 90}
 """A recovery may take so long: 6 s for laying the wrong thing aside, going over a block and placing [control steps]."""
 
 
