@@ -107,7 +107,7 @@ class Injector(Protocol):
 
 
 class Task(Protocol):
-    """One task."""
+    """One task; unless it says more, its things are of one piece, and what lies on the table stays there."""
 
     @property
     def info(self) -> TaskInfo:
@@ -127,15 +127,15 @@ class Task(Protocol):
     @property
     def pressed(self) -> tuple[str, str] | None:
         """Two objects whose contact force is measured (`WorldState.pressed_n`), None when it does not matter."""
-        ...
+        return None
 
-    def furnish(self, spec: mujoco.MjSpec) -> None:
+    def furnish(self, spec: mujoco.MjSpec) -> None:  # noqa: ARG002  # nothing is built unless a task says so
         """Adds the bodies of all objects whose shape is "built", each with a geometry called NAME_geom."""
-        ...
+        return
 
-    def effects(self, facts: Facts) -> Mapping[int, Disturbance]:
+    def effects(self, facts: Facts) -> Mapping[int, Disturbance]:  # noqa: ARG002  # nothing happens unless a task says so
         """Returns what happens by itself now, by world index: a stain that was wiped vanishes, two fruits swap."""
-        ...
+        return {}
 
     def scene(self, rng: np.random.Generator, wording: Wording) -> Scene:
         """Returns a random start."""

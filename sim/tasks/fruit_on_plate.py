@@ -1,16 +1,14 @@
 """Put the fruit that the instruction names on the plate; the other fruit is not to be mistaken for it.
 
 In a quarter of the episodes somebody swaps the two fruits once, while the hand is still on its way: that is no failure,
-whoever does the task has to see it. Made of: what the task is called and how it is told (`INFO`,
-`training_instructions`), how episodes start (`scene`), what happens by itself (`effects`), when it is done (`success`,
-`subgoals`), what can go wrong (`injectors`). The demonstrator is `sim.tasks.fruit_expert`.
+whoever does the task has to see it. Made of: what the task is called and how it is told (`INFO`, `TOLD`), how episodes
+start (`scene`), what happens by itself (`effects`), when it is done (`success`, `subgoals`), what can go wrong
+(`injectors`). The demonstrator is `sim.tasks.fruit_expert`.
 """
 
 from collections.abc import Mapping
-from itertools import product
 from types import MappingProxyType
 
-import mujoco
 import numpy as np
 
 from core.arrays import Bools, Floats
@@ -20,7 +18,8 @@ from core.subtasks import Manner, SubTask, Where
 from core.tasks import ObjectInfo, TaskInfo
 from sim.cell import PARKED_M
 from sim.failures import fruit_injectors
-from sim.task import Disturbance, Facts, Injector, Scene, Wording
+from sim.instructions import Instructions
+from sim.task import Disturbance, Facts, Injector, Scene, Task, Wording
 
 APPLE = ObjectInfo(
     name="apple",
@@ -102,6 +101,7 @@ INFO = TaskInfo(
     ),
     episode_steps=240,
 )
+TOLD = Instructions(INFO, held_out=("red one", "yellow one"))
 
 FRUIT_LOW_M, FRUIT_HIGH_M = np.array([0.32, -0.26]), np.array([0.56, 0.04])
 """Where fruit starts, x and y [m]."""
@@ -124,30 +124,12 @@ LIFTED_M = 0.05
 """Height of the fruit's underside above the table that counts as lifted."""
 
 
-def training_instructions() -> tuple[str, ...]:
-    """Returns every instruction the demonstrations use: the first half of the templates, all but "... one" as names."""
-    return _worded(INFO.templates[: len(INFO.templates) // 2], hold_out="one")
-
-
-def paraphrases() -> tuple[str, ...]:
-    """Returns the instructions held out of training: the other templates, and the phrases "red one", "yellow one"."""
-    seen = set(training_instructions())
-    return tuple(text for text in _worded(INFO.templates, hold_out="") if text not in seen)
-
-
-def _worded(templates: tuple[str, ...], hold_out: str) -> tuple[str, ...]:
-    fruits = [w for o in (APPLE, LEMON) for w in (o.name, *o.words) if not hold_out or not w.endswith(hold_out)]
-    goals = (PLATE.name, *PLATE.words)
-    return tuple(t.format(target=fruit, goal=goal) for t, fruit, goal in product(templates, fruits, goals))
-
-
-class FruitOnPlate:
-    """The task; implements `sim.task.Task`."""
+class FruitOnPlate(Task):
+    """The task."""
 
     def __init__(self) -> None:
         self._radius = np.array([o.size_m[2] for o in INFO.objects])
         self._injectors = fruit_injectors(INFO, PLATE_LOW_M)
-        self._told = _by_target()
 
     @property
     def info(self) -> TaskInfo:
@@ -164,14 +146,6 @@ class FruitOnPlate:
         """How each failure is made to happen."""
         return MappingProxyType(self._injectors)
 
-    @property
-    def pressed(self) -> None:
-        """Nothing is pressed together here."""
-        return None
-
-    def furnish(self, spec: mujoco.MjSpec) -> None:
-        """Adds nothing: every object is of one piece."""
-
     def effects(self, facts: Facts) -> Mapping[int, Disturbance]:
         """Returns the swaps that are due; one that a hand is in the way of does not take place, then or later."""
         due = np.flatnonzero(facts.state.time_s >= facts.event_s)
@@ -184,9 +158,7 @@ class FruitOnPlate:
         """
         apple, lemon, plate = _apart(rng)
         centres = np.array([[*apple, APPLE.size_m[2]], [*lemon, LEMON.size_m[2]], [*plate, PLATE.size_m[2]], PARKED_M])
-        target = ("apple", "lemon")[int(rng.integers(2))]
-        told = self._told[wording, target]
-        instruction = told[int(rng.integers(len(told)))]
+        instruction = TOLD.draw(rng, wording)
         return Scene(object_pos_in_base=centres, instruction=instruction, event_s=_swap_time(rng.spawn(1)[0]))
 
     def subgoals(self, facts: Facts) -> Bools:
@@ -215,19 +187,6 @@ class FruitOnPlate:
 
     def _target_radius(self, facts: Facts) -> Floats:
         return np.asarray(self._radius[facts.state.roles[:, ROLES.index("target")]])
-
-
-def _by_target() -> dict[tuple[Wording, str], tuple[str, ...]]:
-    """Returns the instructions of each wording that name each fruit."""
-    training, held_out = training_instructions(), paraphrases()
-    wordings: dict[Wording, tuple[str, ...]] = {
-        "training": training, "paraphrases": held_out, "all": training + held_out
-    }  # fmt: skip
-    return {
-        (wording, fruit): tuple(text for text in texts if INFO.roles(text).target == fruit)
-        for wording, texts in wordings.items()
-        for fruit in ("apple", "lemon")
-    }
 
 
 def _swap_time(rng: np.random.Generator) -> float:

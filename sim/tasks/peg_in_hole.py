@@ -1,12 +1,11 @@
 """Put the peg into the hole: grasp it by its upper part, bring it over the socket, let it down through the funnel.
 
-Made of: what the task is called and how it is told (`INFO`, `training_instructions`), how episodes start (`scene`),
-when it is done (`success`, `subgoals`), what can go wrong (`injectors`). Peg and socket are built in
-`sim.tasks.peg_parts`; the demonstrator is `sim.tasks.peg_expert`.
+Made of: what the task is called and how it is told (`INFO`, `TOLD`), how episodes start (`scene`), when it is done
+(`success`, `subgoals`), what can go wrong (`injectors`). Peg and socket are built in `sim.tasks.peg_parts`; the
+demonstrator is `sim.tasks.peg_expert`.
 """
 
 from collections.abc import Mapping
-from itertools import product
 from types import MappingProxyType
 
 import mujoco
@@ -19,7 +18,8 @@ from core.subtasks import Manner, SubTask, Where
 from core.tasks import TaskInfo
 from sim.cell import PARKED_M
 from sim.failures import Collision, MissedGrasp
-from sim.task import Disturbance, Facts, Injector, Scene, Wording
+from sim.instructions import Instructions
+from sim.task import Facts, Injector, Scene, Task, Wording
 from sim.tasks.peg_failures import Jammed, Shifted, SlippedOut, SocketMoved
 from sim.tasks.peg_parts import BLOCK, PEG, SOCKET, add_foot, add_socket, aside_m, depth_m
 
@@ -73,6 +73,7 @@ INFO = TaskInfo(
     ),
     episode_steps=300,
 )
+TOLD = Instructions(INFO, held_out=("red pin", "green hole"))
 
 PEG_LOW_M, PEG_HIGH_M = np.array([0.34, -0.26]), np.array([0.54, 0.02])
 """Where the peg starts, x and y [m]."""
@@ -92,30 +93,10 @@ UPRIGHT = 0.99
 """Smallest cosine of the angle between the peg's axis and the vertical that counts as upright: 8 degrees."""
 
 
-def training_instructions() -> tuple[str, ...]:
-    """Returns every instruction the demonstrations use: the first half of the templates, not all of the names."""
-    return _worded(INFO.templates[: len(INFO.templates) // 2], held_out=("red pin", "green hole"))
-
-
-def paraphrases() -> tuple[str, ...]:
-    """Returns the instructions held out of training: the other templates, and the names "red pin" and "green hole"."""
-    seen = set(training_instructions())
-    return tuple(text for text in _worded(INFO.templates, held_out=()) if text not in seen)
-
-
-def _worded(templates: tuple[str, ...], held_out: tuple[str, ...]) -> tuple[str, ...]:
-    pegs, sockets = ([w for w in (o.name, *o.words) if w not in held_out] for o in (PEG, SOCKET))
-    return tuple(t.format(target=peg, goal=socket) for t, peg, socket in product(templates, pegs, sockets))
-
-
-class PegInHole:
-    """The task; implements `sim.task.Task`."""
+class PegInHole(Task):
+    """The task."""
 
     def __init__(self) -> None:
-        training, held_out = training_instructions(), paraphrases()
-        self._told: dict[Wording, tuple[str, ...]] = {
-            "training": training, "paraphrases": held_out, "all": training + held_out
-        }  # fmt: skip
         self._injectors: dict[FailureMode, Injector] = {
             FailureMode.MISSED_GRASP: MissedGrasp(),
             FailureMode.DROP: SlippedOut(),
@@ -152,18 +133,13 @@ class PegInHole:
         add_socket(spec)
         add_foot(spec)
 
-    def effects(self, facts: Facts) -> Mapping[int, Disturbance]:  # noqa: ARG002  # nothing happens by itself
-        """Returns nothing: what stands on the table stays there."""
-        return {}
-
     def scene(self, rng: np.random.Generator, wording: Wording) -> Scene:
         """Returns a random start: a standing peg, a socket, no block, and one of the instructions of `wording`."""
         peg, socket = _apart(rng)
         centres = np.array([[*peg, PEG.size_m[2]], [*socket, SOCKET.size_m[2]], PARKED_M])
-        told = self._told[wording]
         return Scene(
             object_pos_in_base=centres,
-            instruction=told[int(rng.integers(len(told)))],
+            instruction=TOLD.draw(rng, wording),
             object_yaw=np.array([rng.uniform(-TURNED_RAD, TURNED_RAD), 0.0, 0.0]),
         )
 

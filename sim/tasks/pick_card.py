@@ -1,8 +1,7 @@
 """Put the card that the instruction names on the tray; four others lie about.
 
-Made of: what the task is called and how it is told (`INFO`, `training_instructions`), how episodes start (`scene`),
-when it is done (`success`, `subgoals`), what can go wrong (`injectors`). The demonstrator is
-`sim.tasks.pick_card_expert`.
+Made of: what the task is called and how it is told (`INFO`, `TOLD`), how episodes start (`scene`), when it is done
+(`success`, `subgoals`), what can go wrong (`injectors`). The demonstrator is `sim.tasks.pick_card_expert`.
 
 Cards lie on a loose grid of two rows and three columns, one place of which stays empty: the open hand, 116 mm wide
 along y, fits between any two.
@@ -12,7 +11,6 @@ from collections.abc import Mapping
 from itertools import product
 from types import MappingProxyType
 
-import mujoco
 import numpy as np
 
 from core.arrays import Bools
@@ -22,7 +20,8 @@ from core.subtasks import Manner, SubTask, Where
 from core.tasks import ObjectInfo, TaskInfo
 from sim.cell import PARKED_M
 from sim.failures import Collision, Drop, MissedGrasp, TargetMoved, WrongObject
-from sim.task import Disturbance, Facts, Injector, Scene, Wording
+from sim.instructions import Instructions
+from sim.task import Facts, Injector, Scene, Task, Wording
 
 CARD_M = np.array([0.032, 0.022, 0.007])
 """Half extents of every card; the hand closes across y [m]."""
@@ -110,6 +109,7 @@ INFO = TaskInfo(
     ),
     episode_steps=280,
 )
+TOLD = Instructions(INFO, held_out=tuple(f"{colour} one" for colour in COLOURS))
 
 ROWS_M, COLUMNS_M = np.array([0.45, 0.56]), np.array([-0.285, -0.17, -0.055])
 """Places of the grid, x and y [m]."""
@@ -125,29 +125,11 @@ LIFTED_M = 0.05
 """Height of the card's centre above the table that counts as lifted."""
 
 
-def training_instructions() -> tuple[str, ...]:
-    """Returns every instruction the demonstrations use: the first half of the templates, all but "... one" as names."""
-    return _worded(INFO.templates[: len(INFO.templates) // 2], hold_out="one")
-
-
-def paraphrases() -> tuple[str, ...]:
-    """Returns the instructions held out of training: the other templates, and the phrases "red one" and so on."""
-    seen = set(training_instructions())
-    return tuple(text for text in _worded(INFO.templates, hold_out="") if text not in seen)
-
-
-def _worded(templates: tuple[str, ...], hold_out: str) -> tuple[str, ...]:
-    cards = [w for o in CARDS for w in (o.name, *o.words) if not hold_out or not w.endswith(hold_out)]
-    goals = (TRAY.name, *TRAY.words)
-    return tuple(t.format(target=card, goal=goal) for t, card, goal in product(templates, cards, goals))
-
-
-class PickCard:
-    """The task; implements `sim.task.Task`."""
+class PickCard(Task):
+    """The task."""
 
     def __init__(self) -> None:
         self._injectors = _injectors()
-        self._told = _by_target()
 
     @property
     def info(self) -> TaskInfo:
@@ -164,18 +146,6 @@ class PickCard:
         """How each failure is made to happen."""
         return MappingProxyType(self._injectors)
 
-    @property
-    def pressed(self) -> None:
-        """Nothing is pressed together here."""
-        return None
-
-    def furnish(self, spec: mujoco.MjSpec) -> None:
-        """Adds nothing: every object is of one piece."""
-
-    def effects(self, facts: Facts) -> Mapping[int, Disturbance]:  # noqa: ARG002  # nothing happens by itself
-        """Returns nothing: what lies on the table stays there."""
-        return {}
-
     def scene(self, rng: np.random.Generator, wording: Wording) -> Scene:
         """Returns a random start: five cards, a tray, no block, and one of the instructions of `wording`."""
         cards = rng.permutation(np.array(list(product(ROWS_M, COLUMNS_M))))[: len(CARDS)]
@@ -183,10 +153,9 @@ class PickCard:
         tray = rng.uniform(TRAY_LOW_M, TRAY_HIGH_M)
         lying = np.column_stack([cards, np.full(len(cards), CARD_M[2])])
         yaw = np.concatenate([rng.uniform(-JITTER_RAD, JITTER_RAD, len(CARDS)), np.zeros(2)])
-        told = self._told[wording, CARDS[int(rng.integers(len(CARDS)))].name]
         return Scene(
             object_pos_in_base=np.vstack([lying, [*tray, TRAY.size_m[2]], PARKED_M]),
-            instruction=told[int(rng.integers(len(told)))],
+            instruction=TOLD.draw(rng, wording),
             object_yaw=yaw,
         )
 
@@ -240,16 +209,3 @@ def _placed(facts: Facts) -> Bools:
     x, y = state.object_quat_xyzw_in_base[np.arange(len(target)), state.roles[:, 0], :2].T
     flat = np.abs(1.0 - 2.0 * (x * x + y * y)) > FLAT
     return np.asarray(near & flat & (np.abs(height) < HEIGHT_SLACK_M))
-
-
-def _by_target() -> dict[tuple[Wording, str], tuple[str, ...]]:
-    """Returns the instructions of each wording that name each card."""
-    named = {text: INFO.named(text) for text in training_instructions() + paraphrases()}
-    wordings: dict[Wording, tuple[str, ...]] = {
-        "training": training_instructions(), "paraphrases": paraphrases(), "all": tuple(named)
-    }  # fmt: skip
-    return {
-        (wording, card.name): tuple(text for text in texts if named[text] == card.name)
-        for wording, texts in wordings.items()
-        for card in CARDS
-    }

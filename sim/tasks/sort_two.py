@@ -1,14 +1,13 @@
 """Sort two blocks: the green cube onto the blue tray, then the orange one onto the purple tray.
 
-Made of: what the task is called and how it is told (`INFO`, `training_instructions`), how episodes start (`scene`),
-when it is done (`success`, `subgoals`), what can go wrong (`sim.tasks.sort_two_failures`). The demonstrator is
+Made of: what the task is called and how it is told (`INFO`, `TOLD`), how episodes start (`scene`), when it is done
+(`success`, `subgoals`), what can go wrong (`sim.tasks.sort_two_failures`). The demonstrator is
 `sim.tasks.pick_place.PickPlaceExpert`. No instruction names a block or a tray: which belongs where has to be learned.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import mujoco
 import numpy as np
 
 from core.arrays import Bools, Floats
@@ -17,7 +16,8 @@ from core.scene import SceneRoles
 from core.subtasks import Manner, SubTask, Where
 from core.tasks import ObjectInfo, TaskInfo
 from sim.cell import PARKED_M
-from sim.task import Disturbance, Facts, Injector, Scene, Wording
+from sim.instructions import Instructions
+from sim.task import Facts, Injector, Scene, Task, Wording
 from sim.tasks.sort_two_failures import sorting_injectors
 
 GREEN = ObjectInfo(
@@ -117,6 +117,7 @@ INFO = TaskInfo(
     ),
     episode_steps=400,
 )
+TOLD = Instructions(INFO)
 
 BLOCK_LOW_M, BLOCK_HIGH_M = np.array([0.32, -0.28]), np.array([0.56, 0.02])
 """Where blocks start, x and y [m]."""
@@ -136,18 +137,8 @@ RETREAT_M = 0.07
 STILL_M_S = 0.05
 
 
-def training_instructions() -> tuple[str, ...]:
-    """Returns every instruction the demonstrations use: the first half of the templates."""
-    return INFO.templates[: len(INFO.templates) // 2]
-
-
-def paraphrases() -> tuple[str, ...]:
-    """Returns the instructions held out of training: the other half."""
-    return INFO.templates[len(INFO.templates) // 2 :]
-
-
-class SortTwo:
-    """The task; implements `sim.task.Task`."""
+class SortTwo(Task):
+    """The task."""
 
     def __init__(self) -> None:
         self._names = tuple(o.name for o in INFO.objects)
@@ -155,9 +146,6 @@ class SortTwo:
             blocks=(GREEN, ORANGE), trays=(BLUE, PURPLE), barrier=BARRIER, start=(BLOCK_LOW_M, BLOCK_HIGH_M),
             tray_low=TRAY_LOW_M,
         )  # fmt: skip
-        self._told: dict[Wording, tuple[str, ...]] = {
-            "training": training_instructions(), "paraphrases": paraphrases(), "all": INFO.templates
-        }  # fmt: skip
 
     @property
     def info(self) -> TaskInfo:
@@ -175,27 +163,14 @@ class SortTwo:
         """How each failure is made to happen."""
         return MappingProxyType(self._injectors)
 
-    @property
-    def pressed(self) -> None:
-        """Nothing is pressed together here."""
-        return None
-
-    def furnish(self, spec: mujoco.MjSpec) -> None:
-        """Adds nothing: every object is of one piece."""
-
-    def effects(self, facts: Facts) -> Mapping[int, Disturbance]:  # noqa: ARG002  # nothing happens by itself
-        """Returns nothing: what lies on the table stays there."""
-        return {}
-
     def scene(self, rng: np.random.Generator, wording: Wording) -> Scene:
         """Returns a random start: two blocks, two trays, no barrier, and one of the instructions of `wording`."""
         heights = [o.size_m[2] for o in (GREEN, ORANGE, BLUE, PURPLE)]
         centres = np.concatenate([np.column_stack([_apart(rng), heights]), PARKED_M[None]])
-        told = self._told[wording]
         return Scene(
             object_pos_in_base=centres,
             object_yaw=np.append(rng.uniform(-YAW_RAD, YAW_RAD, 2), np.zeros(3)),
-            instruction=told[int(rng.integers(len(told)))],
+            instruction=TOLD.draw(rng, wording),
         )
 
     def subgoals(self, facts: Facts) -> Bools:

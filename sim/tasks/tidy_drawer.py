@@ -1,7 +1,7 @@
 """Open the drawer, put the thing that the instruction names into it, close it; the other thing stays outside.
 
-Made of: what the task is called and how it is told (`INFO`, `training_instructions`), how episodes start (`scene`),
-when it is done (`success`, `subgoals`), what can go wrong (`injectors`). Furniture: `sim.tasks.drawer_parts`; failures:
+Made of: what the task is called and how it is told (`INFO`, `TOLD`), how episodes start (`scene`), when it is done
+(`success`, `subgoals`), what can go wrong (`injectors`). Furniture: `sim.tasks.drawer_parts`; failures:
 `sim.tasks.drawer_failures`; the demonstrator: `sim.tasks.drawer_expert`.
 """
 
@@ -17,7 +17,8 @@ from core.scene import SceneRoles
 from core.subtasks import Manner, SubTask, Where
 from core.tasks import ObjectInfo, TaskInfo
 from sim.cell import PARKED_M
-from sim.task import Disturbance, Facts, Injector, Scene, Wording
+from sim.instructions import Instructions
+from sim.task import Disturbance, Facts, Injector, Scene, Task, Wording
 from sim.tasks.drawer_failures import drawer_injectors
 from sim.tasks.drawer_parts import (
     CABINET,
@@ -122,6 +123,7 @@ INFO = TaskInfo(
     ),
     episode_steps=360,
 )
+TOLD = Instructions(INFO, held_out=("red one", "green one"))
 
 CABINET_LOW_M, CABINET_HIGH_M = np.array([0.62, 0.07]), np.array([0.66, 0.20])
 """Where the cabinet's back stands, x and y [m]."""
@@ -140,28 +142,11 @@ LIFTED_M = 0.05
 _CABINET, _DRAWER, _HANDLE, _CATCH = range(2, 6)
 
 
-def training_instructions() -> tuple[str, ...]:
-    """Returns every instruction the demonstrations use: the first half of the templates, all but "... one" as names."""
-    return _worded(INFO.templates[: len(INFO.templates) // 2], hold_out="one")
-
-
-def paraphrases() -> tuple[str, ...]:
-    """Returns the instructions held out of training: the other templates, and the phrases "red one", "green one"."""
-    seen = set(training_instructions())
-    return tuple(text for text in _worded(INFO.templates, hold_out="") if text not in seen)
-
-
-def _worded(templates: tuple[str, ...], hold_out: str) -> tuple[str, ...]:
-    things = [w for o in (BALL, LIME) for w in (o.name, *o.words) if not hold_out or not w.endswith(hold_out)]
-    return tuple(t.format(target=thing, goal=DRAWER.name) for t in templates for thing in things)
-
-
-class TidyDrawer:
-    """The task; implements `sim.task.Task`."""
+class TidyDrawer(Task):
+    """The task."""
 
     def __init__(self) -> None:
         self._injectors = drawer_injectors()
-        self._told = _by_target()
 
     @property
     def info(self) -> TaskInfo:
@@ -177,11 +162,6 @@ class TidyDrawer:
     def injectors(self) -> Mapping[FailureMode, Injector]:
         """How each failure is made to happen."""
         return MappingProxyType(self._injectors)
-
-    @property
-    def pressed(self) -> None:
-        """Nothing is pressed together here."""
-        return None
 
     def furnish(self, spec: mujoco.MjSpec) -> None:
         """Adds the cabinet with its drawer, and makes the things heavy enough not to be squashed by the fingers."""
@@ -204,9 +184,7 @@ class TidyDrawer:
         centres = np.array(
             [ball, lime, cabinet, cabinet + DRAWER_IN_CABINET_M + out, cabinet + HANDLE_IN_CABINET_M + out, PARKED_M]
         )
-        target = ("ball", "lime")[int(rng.integers(2))]
-        told = self._told[wording, target]
-        return Scene(object_pos_in_base=centres, instruction=told[int(rng.integers(len(told)))])
+        return Scene(object_pos_in_base=centres, instruction=TOLD.draw(rng, wording))
 
     def subgoals(self, facts: Facts) -> Bools:
         """Returns which sub-goals hold now, shape (N, 7)."""
@@ -246,19 +224,6 @@ def named_thing(roles: Ints) -> Ints:
         roles: Of any sub-task, shape (N, 4).
     """
     return np.asarray(1 - roles[:, 1])
-
-
-def _by_target() -> dict[tuple[Wording, str], tuple[str, ...]]:
-    """Returns the instructions of each wording that name each thing."""
-    training, held_out = training_instructions(), paraphrases()
-    wordings: dict[Wording, tuple[str, ...]] = {
-        "training": training, "paraphrases": held_out, "all": training + held_out
-    }  # fmt: skip
-    return {
-        (wording, thing): tuple(text for text in texts if INFO.named(text) == thing)
-        for wording, texts in wordings.items()
-        for thing in ("ball", "lime")
-    }
 
 
 def _apart(rng: np.random.Generator, cabinet: Floats) -> Floats:

@@ -5,7 +5,6 @@ about 2 N. A stain that is pressed on within the force band is gone; above the b
 """
 
 from collections.abc import Mapping
-from itertools import product
 from types import MappingProxyType
 
 import mujoco
@@ -17,7 +16,8 @@ from core.scene import SceneRoles
 from core.subtasks import Manner, SubTask, Where
 from core.tasks import ObjectInfo, TaskInfo
 from sim.cell import FRUIT_DAMPING, PARKED_M
-from sim.task import Disturbance, Facts, Injector, Scene, Wording
+from sim.instructions import Instructions
+from sim.task import Disturbance, Facts, Injector, Scene, Task, Wording
 from sim.tasks.wipe_failures import wipe_injectors
 
 ERASER = ObjectInfo(
@@ -102,6 +102,7 @@ INFO = TaskInfo(
     ),
     episode_steps=320,
 )
+TOLD = Instructions(INFO, held_out=("wiper", "tablet"))
 
 ERASER_LOW_M, ERASER_HIGH_M = np.array([0.34, -0.30]), np.array([0.52, -0.22])
 """Where the eraser starts, x and y [m]."""
@@ -132,33 +133,11 @@ _FOAM_KG, _GRIP_KG = 0.05, 0.03
 """Mass of the soft and of the hard part: the weight lies low, so that a dropped eraser lands on its soft side [kg]."""
 
 
-def training_instructions() -> tuple[str, ...]:
-    """Returns every instruction the demonstrations use: the first half of the templates, the first two names each."""
-    return _worded(INFO.templates[: len(INFO.templates) // 2], names=2)
-
-
-def paraphrases() -> tuple[str, ...]:
-    """Returns the instructions held out of training: the other templates, and the names "wiper" and "tablet"."""
-    seen = set(training_instructions())
-    return tuple(text for text in _worded(INFO.templates, names=3) if text not in seen)
-
-
-def _worded(templates: tuple[str, ...], names: int) -> tuple[str, ...]:
-    tools, boards = ((o.name, *o.words)[:names] for o in (ERASER, BOARD))
-    return tuple(
-        dict.fromkeys(t.format(target=tool, goal=board) for t, tool, board in product(templates, tools, boards))
-    )
-
-
-class WipeBoard:
-    """The task; implements `sim.task.Task`."""
+class WipeBoard(Task):
+    """The task."""
 
     def __init__(self) -> None:
         self._injectors = wipe_injectors(BOARD.size_m, ERASER.size_m, BLOCK.size_m, STAIN_LOW_M)
-        training, held_out = training_instructions(), paraphrases()
-        self._told: dict[Wording, tuple[str, ...]] = {
-            "training": training, "paraphrases": held_out, "all": training + held_out
-        }  # fmt: skip
 
     @property
     def info(self) -> TaskInfo:
@@ -212,10 +191,9 @@ class WipeBoard:
         stains[:, 2] = 2 * BOARD.size_m[2]
         yaw = np.zeros(len(INFO.objects))
         yaw[0] = rng.uniform(-ERASER_TURN_RAD, ERASER_TURN_RAD)
-        told = self._told[wording]
         return Scene(
             object_pos_in_base=np.concatenate([[eraser, board], stains, [PARKED_M]]),
-            instruction=told[int(rng.integers(len(told)))],
+            instruction=TOLD.draw(rng, wording),
             object_yaw=yaw,
         )
 

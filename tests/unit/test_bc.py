@@ -27,6 +27,7 @@ from regrasp.bc_encoding import (
     seen_objects,
     vocabulary,
 )
+from regrasp.demo_files import save_demonstrations
 from regrasp.learn_bc import LearnBcConfig, train_policy
 from residual.bc import Average, BcConfig, batch_losses, fit, pretrain
 from residual.bc_checks import headed_for, unseen_losses
@@ -207,6 +208,32 @@ def test_batches_are_drawn_as_asked(encoded):
     assert len({tuple(row) for row in batch.actions[:, 0].numpy().round(4).tolist()}) <= len(first)
 
 
+@pytest.mark.parametrize(("share", "wanted"), [(0.0, 0), (0.3, 30), (1.0, 100)])
+def test_a_batch_holds_the_asked_share_of_corrections(encoded, share, wanted):
+    data = encoded[-1]
+    corrected = replace(data, corrects=np.ones(42, bool), objects_m=data.objects_m + 10)
+    how = Augmentation(first_share=0.0, corrected_share=share)
+    batch = Sampler(joined([data, corrected]), how, np.random.default_rng(0)).draw(100)
+    assert (batch.objects_m[:, 0, 0] > 5).sum() == wanted
+
+
+def test_without_corrections_a_batch_is_all_demonstrations(encoded):
+    first, second = (
+        Sampler(encoded[-1], Augmentation(corrected_share=share), np.random.default_rng(3)).draw(8)
+        for share in (0.0, 0.9)
+    )
+    assert torch.equal(first.pixels, second.pixels)
+
+
+def test_encoded_corrections_know_their_step_and_that_they_correct(encoded):
+    demos, lessons, _, manifest, data = encoded
+    late = replace(demos, starts=np.arange(6) * 4)
+    found = encode_demonstrations(late, lessons, manifest, task=0, phrases=data.phrases, chunk=4, corrects=True)
+    assert found.step.tolist() == [4 * episode + row for episode in range(6) for row in range(7)]
+    assert found.corrects.all()
+    assert not data.corrects.any()
+
+
 def test_the_same_seed_draws_the_same_batch(encoded):
     data = encoded[-1]
     one, two = (Sampler(data, Augmentation(), np.random.default_rng(3)).draw(8) for _ in range(2))
@@ -281,6 +308,19 @@ def test_a_run_writes_a_checkpoint_that_drives_and_can_be_resumed(tmp_path):
     assert policy.policy_id == again.policy_id != first.policy_id
     assert policy.manifest.training["steps"] == 3
     policy.check_instruction("take the red one to the dish")
+
+
+def test_corrections_are_trained_on_too_when_their_task_is(tmp_path):
+    recipe = BcConfig(pretrain_steps=1, pretrain_batch=4, steps=1, batch=4, draws=1)
+    config = LearnBcConfig(out=tmp_path / "nano", check_rows=16, recipe=recipe, corrected=(tmp_path / "own",))
+    made = {"task": "toy", "corrections": "pi0-nano"}
+    save_demonstrations(tmp_path / "own", demonstrations(2, episodes=2), made)
+    train_policy([TASK], [demonstrations(0)], [demonstrations(1)], config)
+    facts = Pi0Policy.load(tmp_path / "nano").manifest.training
+    assert (facts["pictures"], facts["corrected_rows"]) == (56, 14)
+    save_demonstrations(tmp_path / "own", demonstrations(2), {**made, "task": "other"})
+    with pytest.raises(ConfigError, match="corrects 'other', which is not trained; trained are toy"):
+        train_policy([TASK], [demonstrations(0)], [demonstrations(1)], config)
 
 
 def test_demonstrations_without_images_are_refused(tmp_path):

@@ -10,7 +10,7 @@ from core.worlds import WorldState
 from sim.cameras import CAMERA_NAMES, CellCameras
 from sim.demos import record_demonstrations
 from sim.tasks.fruit_expert import FruitExpert
-from sim.tasks.fruit_on_plate import INFO, FruitOnPlate, training_instructions
+from sim.tasks.fruit_on_plate import INFO, TOLD, FruitOnPlate
 from sim.world import BatchWorld
 
 
@@ -32,7 +32,7 @@ def test_the_same_seed_gives_the_same_rows_with_or_without_pictures() -> None:
 
 def test_no_demonstration_shows_a_second_attempt() -> None:
     demos = record_demonstrations(FruitOnPlate(), FruitExpert(), episodes=40, seed=1)
-    assert set(demos.instructions) <= set(training_instructions())
+    assert set(demos.instructions) <= set(TOLD.training)
     for episode in range(40):
         closed = demos.actions[demos.episode == episode, 6] < 0.5
         assert (np.diff(closed.astype(int)) == 1).sum() == 1

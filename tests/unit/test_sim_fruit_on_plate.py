@@ -10,7 +10,7 @@ from core.errors import ConfigError
 from core.robots import EE_DELTA
 from core.scene import ROLES
 from sim.tasks.fruit_expert import FruitExpert
-from sim.tasks.fruit_on_plate import INFO, PLATE_APART_M, FruitOnPlate, paraphrases, training_instructions
+from sim.tasks.fruit_on_plate import INFO, PLATE_APART_M, TOLD, FruitOnPlate
 from sim.world import BatchWorld
 
 
@@ -29,19 +29,19 @@ def nominal() -> tuple[BatchWorld, list[np.ndarray], np.ndarray]:
 
 
 def test_every_instruction_names_exactly_one_fruit() -> None:
-    for text in training_instructions() + paraphrases():
+    for text in TOLD.training + TOLD.paraphrases:
         assert INFO.roles(text).target in ("apple", "lemon"), text
 
 
 def test_the_wordings_cover_what_a_policy_has_to_ground() -> None:
-    training = training_instructions()
+    training = TOLD.training
     for phrase in ("red fruit", "yellow fruit", "apple", "lemon", "plate", "dish"):
         assert any(phrase in text for text in training), phrase
-    assert not set(training) & set(paraphrases())
+    assert not set(training) & set(TOLD.paraphrases)
     assert len(INFO.templates) >= 10
-    assert any("red one" in text for text in paraphrases())
+    assert any("red one" in text for text in TOLD.paraphrases)
     seen = {word for text in training for word in text.split()}
-    fresh = {word for text in paraphrases() for word in text.split()} - seen
+    fresh = {word for text in TOLD.paraphrases for word in text.split()} - seen
     assert fresh <= {"one", "set", "down", "please", "to", "pick", "take", "move", "on"}, fresh
 
 

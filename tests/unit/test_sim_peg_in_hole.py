@@ -21,9 +21,8 @@ from sim.tasks.peg_in_hole import (
     PEG_LOW_M,
     SOCKET_HIGH_M,
     SOCKET_LOW_M,
+    TOLD,
     PegInHole,
-    paraphrases,
-    training_instructions,
 )
 from sim.tasks.peg_parts import PEG, SOCKET, aside_m, depth_m
 from sim.world import BatchWorld
@@ -53,7 +52,7 @@ def test_the_task_is_found_by_name() -> None:
 
 
 def test_half_of_the_wording_is_held_out() -> None:
-    training, held_out = training_instructions(), paraphrases()
+    training, held_out = TOLD.training, TOLD.paraphrases
     assert not set(training) & set(held_out)
     assert "put the peg into the hole" in training
     assert any("green hole" in text for text in held_out)

@@ -13,7 +13,7 @@ from core.worlds import Injection, WorldState
 from regrasp.task_registry import find_task
 from sim.task import Facts
 from sim.tasks.hand import Plan, acted
-from sim.tasks.pick_card import CARD_M, CARDS, INFO, TRAY, PickCard, paraphrases, training_instructions
+from sim.tasks.pick_card import CARD_M, CARDS, INFO, TOLD, TRAY, PickCard
 from sim.tasks.pick_card_expert import CardExpert
 from sim.world import BatchWorld
 
@@ -55,10 +55,10 @@ def tilted(facts: Facts, rad: float) -> Facts:
 
 
 def test_every_instruction_names_exactly_one_card() -> None:
-    assert {INFO.roles(text).target for text in training_instructions()} == {card.name for card in CARDS}
-    assert {INFO.roles(text).target for text in paraphrases()} == {card.name for card in CARDS}
-    assert not set(training_instructions()) & set(paraphrases())
-    assert not any("one" in text.split() for text in training_instructions())
+    assert {INFO.roles(text).target for text in TOLD.training} == {card.name for card in CARDS}
+    assert {INFO.roles(text).target for text in TOLD.paraphrases} == {card.name for card in CARDS}
+    assert not set(TOLD.training) & set(TOLD.paraphrases)
+    assert not any("one" in text.split() for text in TOLD.training)
     with pytest.raises(ConfigError, match="exactly one"):
         INFO.roles("put the red card and the blue card on the tray")
 

@@ -14,7 +14,7 @@ from core.tasks import TaskInfo
 from core.worlds import Injection
 from regrasp.task_registry import find_task
 from sim.tasks.pick_place import PickPlaceExpert
-from sim.tasks.sort_two import BLUE, INFO, PURPLE, SortTwo, paraphrases, training_instructions
+from sim.tasks.sort_two import BLUE, INFO, PURPLE, TOLD, SortTwo
 from sim.world import BatchWorld
 
 EACH = 4
@@ -105,14 +105,14 @@ def by_mode(values: Bools) -> Floats:
 
 def test_no_instruction_names_a_block_and_all_ask_for_the_same() -> None:
     assert not INFO.names_target
-    courses = [INFO.course(text) for text in (*training_instructions(), *paraphrases())]
+    courses = [INFO.course(text) for text in (*TOLD.training, *TOLD.paraphrases)]
     assert all([s.name for s in c.subtasks] == [s.name for s in INFO.subtasks] for c in courses)
-    assert not set(training_instructions()) & set(paraphrases())
+    assert not set(TOLD.training) & set(TOLD.paraphrases)
 
 
 def test_held_out_sentences_are_made_of_words_that_training_knows() -> None:
-    seen = {word for text in training_instructions() for word in text.split()}
-    fresh = {word for text in paraphrases() for word in text.split()} - seen
+    seen = {word for text in TOLD.training for word in text.split()}
+    fresh = {word for text in TOLD.paraphrases for word in text.split()} - seen
     assert fresh <= {"of", "goes", "please", "it", "belongs"}, fresh
 
 

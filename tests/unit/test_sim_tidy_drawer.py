@@ -22,7 +22,7 @@ from sim.tasks.drawer_parts import (
     inside,
     open_m,
 )
-from sim.tasks.tidy_drawer import APART_M, ASIDE_M, INFO, TidyDrawer, named_thing, paraphrases, training_instructions
+from sim.tasks.tidy_drawer import APART_M, ASIDE_M, INFO, TOLD, TidyDrawer, named_thing
 from sim.world import BatchWorld
 
 EXPERT = DrawerExpert()
@@ -142,16 +142,16 @@ def armed(n: int) -> BatchWorld:
 
 
 def test_every_instruction_names_the_thing_and_three_sub_tasks() -> None:
-    for text in training_instructions() + paraphrases():
+    for text in TOLD.training + TOLD.paraphrases:
         course = INFO.course(text)
         assert [s.roles.target for s in course.subtasks] in (["handle", k, "handle"] for k in ("ball", "lime")), text
         assert len({s.roles.distractor for s in course.subtasks}) == 1
 
 
 def test_held_out_words_are_new_orders_of_known_words() -> None:
-    assert not set(training_instructions()) & set(paraphrases())
-    seen = {word.strip(",") for text in training_instructions() for word in text.split()}
-    fresh = {word.strip(",") for text in paraphrases() for word in text.split()} - seen
+    assert not set(TOLD.training) & set(TOLD.paraphrases)
+    seen = {word.strip(",") for text in TOLD.training for word in text.split()}
+    fresh = {word.strip(",") for text in TOLD.paraphrases for word in text.split()} - seen
     assert fresh <= {"one", "please"}, fresh
 
 

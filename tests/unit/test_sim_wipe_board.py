@@ -21,10 +21,9 @@ from sim.tasks.wipe_board import (
     STAIN_HIGH_M,
     STAIN_LOW_M,
     STAINS,
+    TOLD,
     WIPED_M,
     WipeBoard,
-    paraphrases,
-    training_instructions,
 )
 from sim.tasks.wipe_expert import WipeExpert
 from sim.world import BatchWorld
@@ -67,10 +66,10 @@ def test_the_task_is_found_by_name() -> None:
 
 def test_no_instruction_has_to_name_a_target_and_every_one_gives_the_same_course() -> None:
     assert not INFO.names_target
-    assert not set(training_instructions()) & set(paraphrases())
-    assert "wipe the board clean" in training_instructions()
-    assert any("tablet" in text for text in paraphrases())
-    for text in training_instructions() + paraphrases():
+    assert not set(TOLD.training) & set(TOLD.paraphrases)
+    assert "wipe the board clean" in TOLD.training
+    assert any("tablet" in text for text in TOLD.paraphrases)
+    for text in TOLD.training + TOLD.paraphrases:
         course = INFO.course(text)
         assert [s.roles.goal for s in course.subtasks] == [s.name for s in STAINS]
         assert {s.roles.target for s in course.subtasks} == {"eraser"}
