@@ -64,7 +64,7 @@ class RecoveryVecEnv(VecEnv):  # type: ignore[misc]  # stable-baselines3 is seen
 
     def step_wait(self) -> tuple[_Vec, _Vec, Bools, list[dict[str, Any]]]:
         """Runs the step; returns observations, rewards, dones and infos; worlds that are done begin anew."""
-        prev, residual = self.batch.judged(), self.batch.spread(self._actions)
+        prev, residual = self.batch.state, self.batch.spread(self._actions)
         self.batch.step(residual)
         state = self.batch.judged()
         reward = np.where(state.physics_reset, 0.0, self._reward.evaluate(prev, state, residual, self._memory))

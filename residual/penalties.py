@@ -31,9 +31,16 @@ class Transition:
         """Mean speed of the tool centre point over the step, shape (N,) [m/s]."""
         return norm(self.state.tcp_pos_in_base - self.prev.tcp_pos_in_base) / EE_DELTA.dt_s
 
+    @property
+    def after(self) -> WorldState:
+        """The state after the step with who was who before it; as it is where the two share their roles array."""
+        if self.state.roles is self.prev.roles:
+            return self.state
+        return replace(self.state, roles=self.prev.roles)
+
     def later(self, role: str) -> Floats:
         """Returns where the object that had `role` before the step is after it, (N, 3) [m], infinite if absent."""
-        return position(replace(self.state, roles=self.prev.roles), role)
+        return position(self.after, role)
 
     def moved(self, role: str) -> Floats:
         """Returns how the object that had `role` before the step moved in it, (N, 3) [m], 0 where it is absent."""
@@ -105,8 +112,7 @@ def off_table(step: Transition, *, role: str) -> Floats:
 
     Source: ours; an object has fallen when its centre drops below the table top by its own size.
     """
-    after = replace(step.state, roles=step.prev.roles)
-    return -(fallen(after, role) & ~fallen(step.prev, role)).astype(np.float64)
+    return -(fallen(step.after, role) & ~fallen(step.prev, role)).astype(np.float64)
 
 
 def disturbed(step: Transition, *, role: str, scale_m: float) -> Floats:
