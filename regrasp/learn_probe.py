@@ -20,13 +20,15 @@ from regrasp.task_registry import find_task
 from residual.probe import FittedProbe, ProbeConfig, ProbeData, fit_probe
 from residual.probe_io import save_probe
 from runtime.config import WatchLimits
-from runtime.watch.features import LAYOUT
+from runtime.watch.features import FIXED, LAYOUT
 
 PROBE_SEED = 4_000_000
 """Episodes the probe learns from count from here: never an evaluation seed, a demonstration's or the bank's."""
 NOISES: tuple[Literal["zero", "random"], ...] = ("zero", "random")
 """Sampling noises of the policy, in turn: the probe must know the policy's calm and its restless days."""
 
+POLICY_TRUST = 0.2
+"""How much of the policy's own features the probe is let see: they are many and tell episodes apart."""
 PART = 100
 """Episodes that one child lives through; what it collected is kept when the next one is interrupted."""
 
@@ -87,7 +89,8 @@ def learn_probe(config: LearnProbeConfig) -> int:
     data = _collected(config, policy_id)
     watch = WatchLimits()
     recipe = ProbeConfig(seed=config.seed, need=watch.probe_need, window=watch.probe_window)
-    fitted = fit_probe(data, recipe, name=f"probe-{config.task}@1", layout=LAYOUT, policy=policy_id)
+    trust = np.where(np.arange(data.features.shape[1]) < len(FIXED), 1.0, POLICY_TRUST)
+    fitted = fit_probe(data, recipe, name=f"probe-{config.task}@1", layout=LAYOUT, policy=policy_id, trust=trust)
     figures = _figures(fitted, data)
     made: dict[str, float | str] = {
         "task": config.task, "rows": float(len(data.labels)), "mode_accuracy": fitted.mode_accuracy.rate,

@@ -24,8 +24,10 @@ TOO_SMALL = 1e-6
 class ProbeConfig:
     """How the probe is fitted."""
 
-    hidden: int = 48
+    hidden: int = 64
     """Width of the hidden layer."""
+    noise: float = 0.6
+    """Standard deviation of noise on the standardised features in every pass, lest episodes be learned by heart."""
     epochs: int = 120
     """Passes over the training rows at most."""
     patience: int = 12
@@ -89,7 +91,9 @@ class FittedProbe:
     """Episodes whose nominal rows cross it often enough to report."""
 
 
-def fit_probe(data: ProbeData, config: ProbeConfig, *, name: str, layout: str, policy: str) -> FittedProbe:
+def fit_probe(
+    data: ProbeData, config: ProbeConfig, *, name: str, layout: str, policy: str, trust: Floats | None = None
+) -> FittedProbe:
     """Fits and calibrates a probe.
 
     Args:
@@ -98,6 +102,7 @@ def fit_probe(data: ProbeData, config: ProbeConfig, *, name: str, layout: str, p
         name: name@version of the probe.
         layout: Version of the feature layout.
         policy: name@hash of the policy whose features the rows hold.
+        trust: How much of each standardised feature the network is let see, (0, 1], shape (F,); all of it when None.
 
     Raises:
         ConfigError: Too few episodes for three parts with every label in each.
@@ -105,7 +110,7 @@ def fit_probe(data: ProbeData, config: ProbeConfig, *, name: str, layout: str, p
     train, valid, test = _divided(data, config)
     labels = (NOMINAL, *sorted(set(data.labels) - {NOMINAL}))
     mean, spread = train.features.mean(axis=0), train.features.std(axis=0)
-    scale = np.where(spread > TOO_SMALL, spread, 1.0)
+    scale = np.where(spread > TOO_SMALL, spread, 1.0) / (1.0 if trust is None else trust)
     layers = _layers(train, valid, labels, lambda x: (x - mean) / scale, config)
 
     def probe(temperature: float, threshold: float) -> ProbeWeights:
@@ -162,9 +167,13 @@ def _layers(
     weight = len(y) / (len(labels) * np.maximum(share, 1))[y]
     other, truth = scaled(valid.features), _indices(valid.labels, labels)
     layers: tuple[ProbeLayer, ...] = ()
+    rng = np.random.default_rng([config.seed, 1])
+    blur = config.noise * x.std(axis=0)
     best, waited = np.inf, 0
     for _ in range(config.epochs):
-        model.partial_fit(x, y, classes=np.arange(len(labels)), sample_weight=weight)
+        model.partial_fit(
+            x + blur * rng.standard_normal(x.shape), y, classes=np.arange(len(labels)), sample_weight=weight
+        )
         loss = _loss(np.log(np.maximum(model.predict_proba(other), 1e-12)), truth, len(labels))
         waited = 0 if loss < best else waited + 1
         if loss < best:
