@@ -35,6 +35,19 @@ class Planned:
         """Remembers nothing."""
 
 
+class Grabs(Planned):
+    """A policy that closes its hand on nothing after half a second."""
+
+    def infer_batch(self, observations: Sequence[Observation]) -> list[ActionChunk]:
+        return [
+            ActionChunk(
+                obs_t_ns=o.t_ns, values=np.tile([0, 0, 0, 0, 0, 0, float(o.t_ns < 5e8)], (12, 1)), dt_s=0.05,
+                policy_id="grabs@1",
+            )
+            for o in observations
+        ]  # fmt: skip
+
+
 class Expert:
     """The scripted expert as a policy: it sees the truth of the lane that asks, found by its time and tool."""
 
@@ -111,3 +124,13 @@ def test_episode_that_failed_for_no_injected_reason_teaches_nothing() -> None:
         lanes = lanes_of(world, cameras, Planned())
         found = list(lanes.live([collect(lanes, 1, None), collect(lanes, 2, FailureMode.DROP)]))
     assert [len(rows.labels) for rows in found] == [0, 0]
+
+
+def test_of_an_episode_in_which_the_hand_closes_in_vain_only_the_time_before_is_nominal() -> None:
+    world = BatchWorld(FruitOnPlate(), 1)
+    with CellCameras(world, size_px=PX) as cameras:
+        lanes = lanes_of(world, cameras, Grabs())
+        rows = next(iter(lanes.live([collect(lanes, 1, None)])))
+    assert set(rows.labels) == {NOMINAL}
+    assert 5 <= len(rows.labels) <= 20
+    assert len(rows.features) == len(rows.episode) == len(rows.labels)

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from core.arrays import Floats
 from core.errors import ConfigError
 from core.failures import FailureMode
 from core.manner import Manner
 from core.recovery import Rate
 from core.rewards import RewardSpec
 from core.robots import EE_DELTA
-from core.worlds import DomainParams, FailureState, Injection
+from core.worlds import DomainParams, FailureState, Injection, WorldState
 from held_fruit import captured, compiled, idle_setup, stuck_over_the_plate
 from residual.authority import authority_test, require_authority
 from residual.batch import RecoveryBatch, RecoveryConfig, RecoverySetup
@@ -295,3 +296,22 @@ def test_a_channel_without_authority_is_refused_before_training(
     weak = replace(setup, space=default_space(alpha=1.0, beta=0.02))
     with pytest.raises(ConfigError, match="through its residual channel"):
         school(weak, bank, spec)
+
+
+def test_states_that_nobody_recovers_from_say_nothing_of_a_channel_unless_they_are_many(
+    setup: RecoverySetup, bank: tuple[FailureState, ...]
+) -> None:
+    class Lost:
+        """An expert that stands still in some worlds."""
+
+        def __init__(self, first: int) -> None:
+            self._first = first
+
+        def act(self, state: WorldState) -> Floats:
+            actions = FruitExpert().act(state)
+            actions[: self._first, :6] = 0.0
+            return actions
+
+    assert authority_test(setup, bank[:N], Lost(1)).n == N - 1
+    with pytest.raises(ConfigError, match="with the arm to itself"):
+        authority_test(setup, bank[:N], Lost(N // 2))
