@@ -9,7 +9,8 @@ import numpy as np
 
 from bridge.pi0.policy import Noise, Pi0Policy
 from core.recovery import Rate
-from regrasp.rollout_policy import rollout
+from regrasp.capture import LATENCY_TICKS
+from regrasp.rollout_policy import RolloutConfig, rollout
 from sim.cameras import CellCameras
 from sim.task import Task, Wording
 from sim.world import BatchWorld
@@ -21,6 +22,7 @@ _ARMS: tuple[tuple[Wording, Noise], ...] = (
     ("paraphrases", "random"),
 )
 _WORLDS = 32
+_AS_IN_THE_LOOP = RolloutConfig(latency_ticks=LATENCY_TICKS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ def try_policy(directory: Path, task: Task, *, size_px: int, episodes: int, seed
         world = BatchWorld(task, min(_WORLDS, episodes), wording=instructions)
         policy = Pi0Policy.load(directory, noise=noise)
         with CellCameras(world, size_px=size_px) as cameras:
-            done = rollout(world, cameras, policy, np.arange(seed, seed + episodes))
+            done = rollout(world, cameras, policy, np.arange(seed, seed + episodes), config=_AS_IN_THE_LOOP)
         ticks = float(done.ticks[done.success].mean()) if done.success.any() else float("nan")
         rate = Rate(k=int(done.success.sum()), n=episodes)
         name = task.info.name

@@ -20,9 +20,10 @@ from core.demonstrations import Demonstrations, proprio
 from core.errors import ContractError
 from core.ports import Expert
 from core.worlds import WorldSnapshot, WorldState
+from regrasp.capture import LATENCY_TICKS
 from regrasp.demo_files import save_demonstrations
 from regrasp.learn_demos import SHRINK
-from regrasp.rollout_policy import RolloutTick, rollout
+from regrasp.rollout_policy import RolloutConfig, RolloutTick, rollout
 from regrasp.task_registry import find_task
 from sim.cameras import CAMERA_NAMES, CellCameras
 from sim.world import BatchWorld
@@ -48,6 +49,8 @@ class CorrectionsConfig:
     """Of scenes."""
     pictures: int = 24
     """Rows kept of one episode at most, at random."""
+    latency_ticks: int = LATENCY_TICKS
+    """Ticks from a picture to the tick that first has its chunk; in the loop it is one, and that leads elsewhere."""
 
 
 def learn_corrections(config: CorrectionsConfig) -> int:
@@ -68,7 +71,7 @@ def made_of(config: CorrectionsConfig) -> dict[str, float | int | str]:
     """Returns what is written beside the rows."""
     return {
         "task": config.task, "corrections": str(config.policy.name), "episodes": config.episodes, "seed": config.seed,
-        "pictures": config.pictures,
+        "pictures": config.pictures, "latency_ticks": config.latency_ticks,
     }  # fmt: skip
 
 
@@ -85,6 +88,7 @@ def corrections(config: CorrectionsConfig) -> tuple[Demonstrations, int]:
     world = BatchWorld(task.make(), WORLDS, wording="training")
     shape = NanoShape(vocabulary=1)
     adviser = _Adviser(BatchWorld(task.make(), WORLDS), task.demonstrator(), shape)
+    played = RolloutConfig(latency_ticks=config.latency_ticks)
     seeds = FIRST_SEED * config.seed + np.arange(config.episodes)
     with (
         CellCameras(world, size_px=shape.image_px * SHRINK) as cameras,
@@ -95,7 +99,7 @@ def corrections(config: CorrectionsConfig) -> tuple[Demonstrations, int]:
             adviser.look(tick)
             bar.update(int(tick.episodes.max() + 1 - bar.n) if tick.index == 0 else 0)
 
-        done = rollout(world, cameras, Pi0Policy.load(config.policy), seeds, watch=watch)
+        done = rollout(world, cameras, Pi0Policy.load(config.policy), seeds, config=played, watch=watch)
     names = tuple(o.name for o in task.info.objects)
     return _assemble(adviser.kept, names, config), int(done.success.sum())
 
@@ -124,8 +128,9 @@ class _Adviser:
     _astray: set[int] = field(default_factory=set)
 
     def look(self, tick: RolloutTick) -> None:
-        """Keeps a row of every world that asked and has not gone astray."""
-        ids = [int(i) for i in np.flatnonzero(tick.asked & tick.running) if int(tick.episodes[i]) not in self._astray]
+        """Keeps a row of every world that asks with a picture and has not gone astray."""
+        seen = [i for i in range(tick.world.n) if tick.running[i] and tick.observations[i].images]
+        ids = [i for i in seen if int(tick.episodes[i]) not in self._astray]
         if not ids:
             return
         states, actions = self._play([tick.world.snapshot(i) for i in ids])
@@ -134,7 +139,7 @@ class _Adviser:
             if ((actions[:, k, 6] < 0.5) != closed).all():
                 self._astray.add(int(tick.episodes[i]))
                 continue
-            views = tick.observations[i].images
+            views = tick.observations[int(i)].images
             self.kept.append(
                 _Advice(
                     episode=int(tick.episodes[i]),

@@ -1,16 +1,15 @@
 """What the expert would have done where a policy went, and the files that hold it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bridge.pi0.model import NanoShape
-from core.arrays import Floats
+from core.arrays import Floats, Ints
 from core.demonstrations import Demonstrations
 from core.errors import ArtifactError
 from core.flow import ActionChunk, Observation
@@ -18,8 +17,9 @@ from core.robots import EE_DELTA
 from regrasp import learn_corrections
 from regrasp.demo_files import load_corrections, save_demonstrations
 from regrasp.learn_corrections import FIRST_SEED, CorrectionsConfig, corrections, made_of
-from regrasp.rollout_policy import RolloutConfig, rollout
+from regrasp.rollout_policy import BatchPolicy, RolloutConfig, Rollouts, RolloutTick, rollout
 from regrasp.task_registry import find_task
+from sim.cameras import CellCameras
 from sim.world import BatchWorld
 
 CHUNK, PX = NanoShape(vocabulary=1).chunk, NanoShape(vocabulary=1).image_px
@@ -58,10 +58,18 @@ def driven() -> tuple[Rising, Demonstrations, int]:
         return policy, *corrections(CONFIG)
 
 
+def for_24_ticks(
+    world: BatchWorld, cameras: CellCameras, policy: BatchPolicy, seeds: Ints, *, config: RolloutConfig,
+    watch: Callable[[RolloutTick], None],
+) -> Rollouts:  # fmt: skip
+    brief = replace(config, most_ticks=24, latency_ticks=0)
+    return rollout(world, cameras, policy, seeds, config=brief, watch=watch)
+
+
 def briefly(patch: pytest.MonkeyPatch, policy: Rising) -> None:
     """Lets `policy` drive two worlds for 24 ticks instead of 32 to the end."""
     patch.setattr(learn_corrections, "WORLDS", 2)
-    patch.setattr(learn_corrections, "rollout", partial(rollout, config=RolloutConfig(most_ticks=24)))
+    patch.setattr(learn_corrections, "rollout", for_24_ticks)
     patch.setattr(learn_corrections.Pi0Policy, "load", lambda directory: policy)
 
 
