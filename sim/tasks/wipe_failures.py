@@ -123,7 +123,7 @@ def wipe_injectors(
         stain_low: Near, right corner of the zone of stains, x and y from the board's centre [m].
     """
     return {
-        FailureMode.MISSED_GRASP: MissedGrasp(keep_m={"board": 0.18}),
+        FailureMode.MISSED_GRASP: MissedGrasp(keep_m={"board": 0.21}),
         FailureMode.DROP: Drop(lift_m=LIFT_M),
         FailureMode.SLIP: PushedOut(board_half_m=board_half_m, eraser_half_m=eraser_half_m),
         FailureMode.MISALIGNED: PushedUp(),
