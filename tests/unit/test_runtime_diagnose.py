@@ -256,6 +256,6 @@ def test_the_window_shown_ends_with_the_failing_step_and_holds_a_few_images_per_
                 stage.cell.drop()
     assert len(shown) == 1
     assert shown[0].steps[-1].report == shown[0].report
-    assert len(shown[0].steps) <= 40
+    assert len(shown[0].steps) <= 65
     assert all(not s.observation.images for s in shown[0].steps)
     assert 1 <= len(shown[0].images["front"]) <= 4
