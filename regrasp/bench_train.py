@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from core.failures import FailureMode
 from core.recovery import RecoveryDescriptor
@@ -67,11 +68,10 @@ def bench_train(config: BenchTrainConfig) -> int:
     )  # fmt: skip
     spec = compile_reward(descriptor, manner=sub.manner, fit=fit_of(task.info, sub))
     torch.optim.Adam([torch.zeros(1)])
+    rates = PpoConfig(total_steps=config.steps, eval_every=10 * config.steps, eval_from=2.0, judge_last=False)
     start = time.process_time()
-    trained = train_actor(
-        setup, bank, bank[:WORLDS], spec, schooling=Schooling(),
-        config=PpoConfig(total_steps=config.steps, eval_every=10 * config.steps, eval_from=2.0, judge_last=False),
-    )  # fmt: skip
+    with threadpool_limits(1):  # as in training's child processes: idle threads of BLAS spin, and would count
+        trained = train_actor(setup, bank, bank[:WORLDS], spec, schooling=Schooling(), config=rates)
     seconds = time.process_time() - start
     print(f"{config.task}: PPO end to end {trained.steps / seconds:.0f} environment steps per CPU-second "
           f"({trained.steps} steps, {WORLDS} worlds, one thread)")  # fmt: skip
