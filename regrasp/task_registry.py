@@ -35,11 +35,9 @@ class TaskEntry:
     info: TaskInfo
     make: Callable[[], Task]
     expert: Callable[[], Expert]
-    """Recovers from any state: authority test, lint."""
+    """Recovers from any state: warm starts, authority test."""
     demonstrator: Callable[[], Expert]
     """Shows what the base policy and its surrogate learn."""
-    teacher: Callable[[], Expert] | None = None
-    """Shows a residual what it may begin with, needing no more than it is told; the expert when None."""
 
 
 _TASKS = {
@@ -56,11 +54,7 @@ _TASKS = {
     ),
     TIDY_DRAWER.name: TaskEntry(info=TIDY_DRAWER, make=TidyDrawer, expert=DrawerExpert, demonstrator=DrawerExpert),
     WIPE_BOARD.name: TaskEntry(
-        info=WIPE_BOARD,
-        make=WipeBoard,
-        expert=WipeExpert,
-        demonstrator=partial(WipeExpert, turns=False),
-        teacher=partial(WipeExpert, turns=False),
+        info=WIPE_BOARD, make=WipeBoard, expert=WipeExpert, demonstrator=partial(WipeExpert, turns=False)
     ),
 }
 

@@ -114,7 +114,7 @@ def _rates(job: SkillJob) -> PpoConfig:
 def _schooling(job: SkillJob, task: TaskEntry, advice: Advice) -> Schooling:
     reflection = advice.reflection()
     return Schooling(
-        expert=(task.teacher or task.expert)() if job.config.warm_start else None,
+        expert=task.expert() if job.config.warm_start else None,
         edits=advice.edits(),
         reflection=replace(reflection, recompile=lambda mask: _ablated(reflection.recompile(mask), job.config)),
         diary=Diary(folder=job.config.folder / "checkpoints", name=job.name),
