@@ -139,7 +139,7 @@ class _Adviser:
             if ((actions[:, k, 6] < 0.5) != closed).all():
                 self._astray.add(int(tick.episodes[i]))
                 continue
-            views = tick.observations[int(i)].images
+            views = tick.observations[i].images
             self.kept.append(
                 _Advice(
                     episode=int(tick.episodes[i]),

@@ -289,7 +289,7 @@ def _rivals(trial: _Trial, shaken: Sequence[Run], seen: Recorded) -> Iterator[Li
 def _beaten(trial: _Trial, rival: str, worth: dict[float, Floats]) -> LintCheck:
     """Returns by how much the success is worth more than a rival, at the worst discount: in the worst or median world.
 
-    Where the expert loses what it held and fetches it again, a discounted success comes too late to be worth much.
+    A recovery that takes long is worth little by discounted return; docs/rewards.md says what the median leaves out.
     """
     margins = {d: (trial.success(d) - worth[d])[trial.on] for d in worth}
     least = {d: float(m.min() if d == STRICT else np.median(m)) for d, m in margins.items()}
